@@ -1,0 +1,54 @@
+# InsightShop Admin. `make help` lists what there is.
+.DEFAULT_GOAL := help
+SHELL := /bin/sh
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PORT ?= 8501
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+
+.PHONY: help run test check bench lock format clean
+
+help: ## list these targets
+	@awk -F':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+run: $(VENV)/.installed ## install, migrate, start the desk and print its address
+	@$(BIN)/python -m services.desk --port $(PORT)
+
+test: $(VENV)/.installed-dev ## install what tests need and run every test, browser tests included
+	@$(BIN)/python -m pytest -n 2 --dist loadgroup $(ARGS)
+
+check: $(VENV)/.installed-dev ## lint, types, import contracts
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-cache
+
+bench: $(VENV)/.installed-dev ## measure backup and restore beside other tools, as ratios
+	@$(BIN)/python -m benchmarks.backup
+
+lock: $(VENV)/.installed-dev ## write the lock files anew from the direct requirements
+	@for kind in requirements requirements-dev; do \
+	  $(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --no-header \
+	    --no-emit-index-url --no-annotate --quiet $$kind.txt -o $$kind.lock; done
+
+format: $(VENV)/.installed-dev ## format the code
+	@$(BIN)/ruff check --fix-only .
+	@$(BIN)/ruff format .
+
+clean: ## remove the virtual environment and caches (never instance/)
+	rm -rf $(VENV) .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed, this is %d.%d" % sys.version_info[:2] if sys.version_info < (3, 11) else 0)'
+	@$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.installed: requirements.lock | $(BIN)/python
+	@echo "Installing the locked dependencies (once; about two minutes) ..."
+	@$(PIP) install --quiet --require-hashes -r requirements.lock
+	@touch $@
+
+$(VENV)/.installed-dev: requirements-dev.lock | $(BIN)/python
+	@echo "Installing what tests and checks need (once; about two minutes) ..."
+	@$(PIP) install --quiet --require-hashes -r requirements-dev.lock
+	@touch $@ $(VENV)/.installed

@@ -1,0 +1,1 @@
+"""Tables and engines of the two planes: control (ours) and shop (protected)."""

@@ -1,0 +1,191 @@
+"""Tables of the control plane: who may sign in, what was done, what is being done."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Boolean,
+    Column,
+    DateTime,
+    Dialect,
+    Float,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+    TypeDecorator,
+    text,
+)
+
+NAMING = {
+    "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+    "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+    "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+    "pk": "pk_%(table_name)s",
+    "ck": "ck_%(table_name)s_%(constraint_name)s",
+}
+"""Names of constraints, so that migrations can alter them on any database."""
+
+
+class UtcDateTime(TypeDecorator[datetime]):
+    """An aware time; stored as UTC, read back aware. SQLite would drop the zone."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """Refuse a naive time: its zone would be a guess."""
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise ValueError("a time without a zone")
+        return value.astimezone(UTC)
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """Give the stored time its zone back."""
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+metadata = MetaData(naming_convention=NAMING)
+
+accounts = Table(
+    "accounts",
+    metadata,
+    Column("id", String(32), primary_key=True),
+    Column("username", String(64), nullable=False, unique=True),  # always lower case
+    Column("display_name", String(120), nullable=False),
+    Column("password_hash", String(100)),  # bcrypt; NULL until the one-time secret is used
+    Column("invite_hash", String(64)),  # sha256 of the one-time secret
+    Column("invite_expires_at", UtcDateTime),
+    Column("role", String(64), nullable=False),
+    Column("enabled", Boolean, nullable=False, default=True),
+    Column("valid_after", UtcDateTime, nullable=False),  # older sign-ins no longer count
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("created_by", String(120), nullable=False),
+    Column("last_sign_in_at", UtcDateTime),
+    Column("seen_audit_id", Integer),  # newest audit row at the visit before this one
+    Column("version", Integer, nullable=False, default=1),
+)
+
+auth_sessions = Table(
+    "auth_sessions",
+    metadata,
+    Column("token_hash", String(64), primary_key=True),  # sha256; the token itself is never kept
+    Column("account_id", ForeignKey(accounts.c.id), nullable=False, index=True),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("expires_at", UtcDateTime, nullable=False),
+    Column("last_seen_at", UtcDateTime, nullable=False),
+    Column("revoked_at", UtcDateTime),
+    Column("revoked_why", String(40)),
+)
+
+sign_in_attempts = Table(
+    "sign_in_attempts",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("at", UtcDateTime, nullable=False, index=True),
+    Column("username", String(64), nullable=False, index=True),  # as typed, lower case
+    Column("address", String(64), nullable=False),
+    Column("succeeded", Boolean, nullable=False),
+)
+
+audit_log = Table(
+    "audit_log",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("at", UtcDateTime, nullable=False, index=True),
+    Column("actor_id", String(120), nullable=False, index=True),
+    Column("actor_name", String(120), nullable=False),
+    Column("actor_kind", String(20), nullable=False),
+    Column("action", String(60), nullable=False, index=True),
+    Column("subject_kind", String(40), nullable=False),
+    Column("subject_id", String(200), nullable=False),
+    Column("summary", Text, nullable=False),
+    Column("details", JSON, nullable=False),
+    Column("outcome", String(20), nullable=False),  # done, refused, failed
+    Column("host", String(120), nullable=False),
+    Column("relay_key", String(120), unique=True),  # set when copied from another database
+)
+
+jobs = Table(
+    "jobs",
+    metadata,
+    Column("id", String(32), primary_key=True),
+    Column("kind", String(40), nullable=False),
+    Column("state", String(20), nullable=False),
+    Column("actor_id", String(120), nullable=False),
+    Column("actor_name", String(120), nullable=False),
+    Column("actor_kind", String(20), nullable=False),
+    Column("host", String(120), nullable=False),
+    Column("pid", BigInteger),
+    Column("lock", String(80)),  # what it holds while it is not ended
+    Column("params", JSON, nullable=False),
+    Column("step", String(120), nullable=False, default=""),
+    Column("fraction", Float),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("started_at", UtcDateTime),
+    Column("heartbeat_at", UtcDateTime, nullable=False),
+    Column("ended_at", UtcDateTime),
+    Column("result", JSON),
+    Column("error", Text),
+    Column("hint", Text),
+    Column("log", JSON, nullable=False),  # [[iso time, text], ...]: the steps as they happened
+    Index("ix_jobs_kind_created", "kind", "created_at"),
+    Index(
+        "uq_jobs_lock_held",
+        "lock",
+        unique=True,
+        sqlite_where=text("state IN ('queued', 'running')"),
+        postgresql_where=text("state IN ('queued', 'running')"),
+    ),
+)
+
+snapshots = Table(
+    "snapshots",
+    metadata,
+    Column("id", String(40), primary_key=True),
+    Column("instance", String(64), primary_key=True),
+    Column("created_at", UtcDateTime, nullable=False, index=True),
+    Column("reason", String(60), nullable=False),
+    Column("asked_by", String(120), nullable=False),
+    Column("plain_bytes", BigInteger, nullable=False),
+    Column("stored_bytes", BigInteger, nullable=False),
+    Column("components", JSON, nullable=False),  # [{"name", "plain_bytes", "stored_bytes"}]
+    Column("headline", JSON, nullable=False),  # {"orders": 300, ...}: what people look for
+    Column("manifest_sha256", String(64), nullable=False),
+    Column("verified_at", UtcDateTime),  # read back in full and equal to its manifest
+    Column("verify_error", Text),
+    Column("indexed_at", UtcDateTime, nullable=False),
+)
+
+samples = Table(
+    "samples",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("at", UtcDateTime, nullable=False),
+    Column("metric", String(60), nullable=False),
+    Column("subject", String(120), nullable=False),
+    Column("value", Float, nullable=False),
+    Index("ix_samples_metric_subject_at", "metric", "subject", "at"),
+)
+
+desk_state = Table(
+    "desk_state",
+    metadata,
+    Column("key", String(60), primary_key=True),
+    Column("value", JSON, nullable=False),
+)
+
+
+def row_dict(row: Any) -> dict[str, Any]:
+    """A result row as a plain dict."""
+    return dict(row._mapping)

@@ -1,0 +1,108 @@
+"""Engines for both planes, with the pragmas that each may and may not have."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, Engine, QueuePool, create_engine, event, make_url
+
+BUSY_SECONDS = 5.0
+"""How long a statement waits for another writer before it fails."""
+
+
+def control_engine(url: str) -> Engine:
+    """Engine of the control database. SQLite runs in WAL mode with foreign keys on.
+
+    Args:
+        url: absolute SQLAlchemy URL; the folder of an SQLite file must exist.
+    """
+    if sqlite_file(url) is None:
+        return create_engine(url, pool_pre_ping=True)
+    engine = _explicit_transactions(create_engine(url, connect_args={"timeout": BUSY_SECONDS}))
+
+    @event.listens_for(engine, "connect")
+    def _pragmas(connection: sqlite3.Connection, _record: Any) -> None:
+        for pragma in ("journal_mode=WAL", "synchronous=NORMAL", "foreign_keys=ON"):
+            connection.execute(f"PRAGMA {pragma}")
+
+    return engine
+
+
+def shop_engine(url: str) -> Engine:
+    """Engine of the shop's database. Journal mode and pragmas are the shop's: none is set.
+
+    A missing SQLite file is an error at the first connection, never a new empty database.
+    """
+    path = sqlite_file(url)
+    if path is None:
+        return create_engine(url, pool_pre_ping=True)
+
+    def connect() -> sqlite3.Connection:
+        return sqlite3.connect(
+            f"{path.resolve().as_uri()}?mode=rw",
+            uri=True,
+            timeout=BUSY_SECONDS,
+            check_same_thread=False,
+        )
+
+    return _explicit_transactions(create_engine("sqlite://", creator=connect, poolclass=QueuePool))
+
+
+def sqlite_file(url: str) -> Path | None:
+    """The file of a `sqlite:///` URL, or None for another database."""
+    parsed = make_url(url)
+    if parsed.get_backend_name() != "sqlite" or not parsed.database:
+        return None
+    return Path(parsed.database)
+
+
+def _explicit_transactions(engine: Engine) -> Engine:
+    # pysqlite opens transactions late and by itself; SQLAlchemy's documented recipe takes
+    # that over ("Enabling Non-Legacy SQLite Transactional Modes").
+    @event.listens_for(engine, "connect")
+    def _no_implicit_begin(connection: sqlite3.Connection, _record: Any) -> None:
+        connection.isolation_level = None
+
+    @event.listens_for(engine, "begin")
+    def _begin(connection: Connection) -> None:
+        writes = connection.get_execution_options().get(_WRITES, False)
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+    return engine
+
+
+_WRITES = "desk_writes"
+
+
+@contextmanager
+def write(engine: Engine) -> Iterator[Connection]:
+    """One write transaction: committed at the end, rolled back on any exception.
+
+    On SQLite it begins IMMEDIATE: a deferred transaction that reads and then writes fails
+    at once with "database is locked" when somebody wrote in between; this one waits.
+    """
+    with engine.execution_options(**{_WRITES: True}).begin() as connection:
+        yield connection
+
+
+@contextmanager
+def read(engine: Engine) -> Iterator[Connection]:
+    """One consistent view: everything read inside sees the same state."""
+    with engine.connect() as connection, connection.begin():
+        yield connection
+
+
+def read_only_sqlite(path: Path, timeout: float = BUSY_SECONDS) -> sqlite3.Connection:
+    """Open an SQLite file read-only; never creates it.
+
+    Args:
+        path: an existing database file.
+        timeout: seconds to wait for a lock.
+    """
+    return sqlite3.connect(
+        f"{path.resolve().as_uri()}?mode=ro", uri=True, timeout=timeout, isolation_level=None
+    )

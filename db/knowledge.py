@@ -1,0 +1,78 @@
+"""The `kb_*` tables that the desk keeps in the shop's database, and nothing else there."""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    JSON,
+    Boolean,
+    Column,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+)
+
+from db.control import NAMING, UtcDateTime
+
+VERSION_TABLE = "kb_alembic_version"
+
+metadata = MetaData(naming_convention=NAMING)
+
+entries = Table(
+    "kb_entries",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    # Path of the dict that holds the entry, as an RFC 6901 pointer: "" is the root,
+    # "/color_matching/by_color" one below. Keys may hold any character.
+    Column("section", String(400), nullable=False),
+    Column("key", String(400), nullable=False),
+    Column("kind", String(10), nullable=False),  # text, record, group (a dict of entries), value
+    Column("body", JSON, nullable=False),  # a text; {field: text}; {} for a group; any JSON
+    Column("position", Integer, nullable=False),  # order within the section
+    Column("version", Integer, nullable=False, default=1),
+    Column("updated_at", UtcDateTime, nullable=False),
+    Column("updated_by", String(120), nullable=False),
+    UniqueConstraint("section", "key"),
+    sqlite_autoincrement=True,  # an id is never given twice: history refers to it
+)
+
+change_sets = Table(
+    "kb_change_sets",
+    metadata,
+    Column("id", String(32), primary_key=True),
+    Column("at", UtcDateTime, nullable=False, index=True),
+    Column("author_id", String(120), nullable=False),
+    Column("author", String(120), nullable=False),
+    Column("author_kind", String(20), nullable=False),
+    Column("kind", String(20), nullable=False),  # edit, import, restore, undo
+    Column("reason", Text, nullable=False),
+    Column("relayed", Boolean, nullable=False, default=False),  # copied to the audit log
+)
+
+changes = Table(
+    "kb_changes",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("change_set_id", ForeignKey(change_sets.c.id), nullable=False, index=True),
+    Column("entry_id", Integer, nullable=False),
+    Column("section", String(400), nullable=False),
+    Column("key", String(400), nullable=False),
+    Column("action", String(10), nullable=False),  # add, edit, delete
+    Column("before", JSON),  # {"key", "kind", "body", "position"} or NULL
+    Column("after", JSON),
+    Index("ix_kb_changes_entry", "section", "key"),
+)
+
+restores = Table(
+    "kb_restores",
+    metadata,
+    # Written into the staged copy before it replaces the live content, in the same atomic
+    # step: its presence tells whether a killed restore had reached the live database.
+    Column("job_id", String(32), primary_key=True),
+    Column("snapshot_id", String(40), nullable=False),
+    Column("at", UtcDateTime, nullable=False),
+)

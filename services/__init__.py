@@ -1,0 +1,1 @@
+"""The services layer: one set of functions for browser, cron, command line and tests."""

@@ -1,0 +1,89 @@
+"""The wiring: what a service needs from outside, put together in one place."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+from sqlalchemy import Engine
+
+from db.engine import control_engine, shop_engine, sqlite_file
+from db.migrate import upgrade_control
+from services.core.errors import Misconfigured
+from services.core.settings import Settings, load_settings
+
+Clock = Callable[[], datetime]
+
+
+def utc_now() -> datetime:
+    """The time of the machine, aware, in UTC."""
+    return datetime.now(UTC)
+
+
+@dataclass(frozen=True)
+class Context:
+    """Handed to every service function as its first argument."""
+
+    settings: Settings
+    control: Engine
+    shop: Engine
+    clock: Clock = utc_now
+    host: str = field(default_factory=socket.gethostname)
+
+    def now(self) -> datetime:
+        """The current time, aware, UTC; tests replace the clock."""
+        return self.clock()
+
+    def close(self) -> None:
+        """Give every database connection back."""
+        self.control.dispose()
+        self.shop.dispose()
+
+
+def open_context(settings: Settings | None = None, clock: Clock = utc_now) -> Context:
+    """Put a context together: prepare the desk's folder, migrate the control database.
+
+    The shop's database is not touched; it may be missing, and the desk opens all the same.
+
+    Args:
+        settings: read from the environment when not given.
+        clock: where the time comes from.
+
+    Raises:
+        Misconfigured: a folder can't be made or written.
+    """
+    settings = settings or load_settings()
+    prepare_folder(settings.instance_dir)
+    control = sqlite_file(settings.control_url)
+    if control is not None:
+        prepare_folder(control.parent)
+    context = Context(
+        settings=settings,
+        control=control_engine(settings.control_url),
+        shop=shop_engine(settings.shop_database_url),
+        clock=clock,
+    )
+    upgrade_control(context.control)
+    return context
+
+
+def prepare_folder(folder: Path) -> Path:
+    """Make a private folder of the desk's and prove that it can be written.
+
+    Raises:
+        Misconfigured: it can't, with the system's reason.
+    """
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if not os.access(folder, os.W_OK | os.X_OK):
+            raise PermissionError(13, "Permission denied")
+    except OSError as error:
+        raise Misconfigured(
+            f"The desk can't write to its folder {folder} ({error.strerror}).",
+            "Give the account that runs the desk write permission there, or set DESK_HOME.",
+        ) from error
+    return folder

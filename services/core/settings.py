@@ -1,0 +1,243 @@
+"""Every setting, read once into one frozen object.
+
+The environment comes first, then `.env` in the project's folder. Names that the
+shop knows too keep its meaning, so the shop's own `.env` works unchanged.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from typing import Any, Literal
+from urllib.parse import unquote, urlsplit
+
+from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from db.engine import sqlite_file
+from services.core.errors import Misconfigured
+
+PROJECT_ROOT = Path(__file__).resolve().parents[2]
+_SECRET_NAMES = re.compile(r"SECRET|KEY|PASSWORD|TOKEN|CODE|URL", re.IGNORECASE)
+_INSTANCE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,62}")
+
+
+class Settings(BaseSettings):
+    """The desk's settings. Field names are the variables' names in lower case."""
+
+    model_config = SettingsConfigDict(
+        env_file=None, extra="ignore", frozen=True, case_sensitive=False, env_ignore_empty=True
+    )
+
+    app_env: Literal["development", "staging", "production"] = Field(
+        "development", description="Shown on every page; `production` refuses weak secrets."
+    )
+    desk_home: Path = Field(
+        PROJECT_ROOT, description="Where the desk's own relative paths start (its `instance/`)."
+    )
+    shop_root: Path | None = Field(
+        None, description="Where the shop's relative paths start; `$DESK_HOME` by default."
+    )
+    database_url: SecretStr | None = Field(
+        None, description="The shop's database as a URL; wins over `DB_PATH`."
+    )
+    db_path: str | None = Field(
+        None,
+        description="The shop's SQLite file, `insightshop.db` by default; "
+        "a relative path lies in `$SHOP_ROOT/instance/`.",
+    )
+    vector_db_path: str = Field(
+        "vector_db", description="The shop's Chroma folder, relative to `$SHOP_ROOT`."
+    )
+    generated_images_dir: str = Field(
+        "generated_images", description="The shop's pictures, relative to `$SHOP_ROOT`."
+    )
+    instance_id: str = Field(
+        "default", description="Tenant; part of every key in the store. Letters, digits, - and _."
+    )
+    control_database_url: SecretStr = Field(
+        SecretStr("sqlite:///instance/control.db"),
+        description="The control plane; a relative SQLite path starts at `$DESK_HOME`.",
+    )
+    backup_store_url: str | None = Field(
+        None,
+        description="Where backups go: `file:FOLDER` or `s3://BUCKET/PREFIX`. By default "
+        "`s3://$S3_BACKUP_BUCKET` when that is set, else `file:instance/backups`.",
+    )
+    s3_backup_bucket: str | None = Field(None, description="The shop's name for the bucket.")
+    aws_endpoint_url_s3: str | None = Field(
+        None, description="An S3-compatible server instead of AWS; read by botocore too."
+    )
+    aws_region: str | None = Field(None, description="Region of the bucket.")
+    aws_access_key_id: str | None = Field(
+        None, description="Access key; when not set, boto3's own chain (profile, role) decides."
+    )
+    aws_secret_access_key: SecretStr | None = Field(None, description="Its secret.")
+    aws_session_token: SecretStr | None = Field(None, description="Of temporary credentials.")
+    backup_temp_dir: Path | None = Field(
+        None,
+        description="Room for one copy of the database while it is captured or restored; "
+        "`instance/tmp` by default.",
+    )
+    desk_secret_key: SecretStr | None = Field(
+        None, description="Signs the sign-in cookie; made at first start when not set."
+    )
+    desk_setup_code: SecretStr | None = Field(
+        None, description="Opens the first-administrator form; made at first start when not set."
+    )
+    desk_url: str = Field("", description="The desk's public address, for links in messages.")
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
+        "INFO", description="How much the desk writes to standard error."
+    )
+
+    @field_validator("instance_id")
+    @classmethod
+    def _instance_is_a_key_part(cls, value: str) -> str:
+        if not _INSTANCE_ID.fullmatch(value):
+            raise ValueError("1 to 63 letters, digits, - or _, starting with a letter or digit")
+        return value
+
+    @field_validator("backup_store_url")
+    @classmethod
+    def _store_is_known(cls, value: str | None) -> str | None:
+        if value is not None and not value.startswith(("file:", "s3://")):
+            raise ValueError("file:FOLDER or s3://BUCKET/PREFIX")
+        return value
+
+    @property
+    def instance_dir(self) -> Path:
+        """The desk's own folder: control database, secrets, job logs, local backups."""
+        return self.desk_home / "instance"
+
+    @property
+    def temp_dir(self) -> Path:
+        """Scratch space for captures and restores, on the desk's disk."""
+        return self.backup_temp_dir or self.instance_dir / "tmp"
+
+    @property
+    def shop_dir(self) -> Path:
+        """Where the shop's relative paths start."""
+        return self.shop_root or self.desk_home
+
+    @property
+    def shop_database_url(self) -> str:
+        """SQLAlchemy URL of the shop's database (`sqlite:///...` or `postgresql+psycopg://...`)."""
+        if self.database_url is not None:
+            return normalise_database_url(self.database_url.get_secret_value(), self.shop_dir)
+        path = Path(self.db_path or "insightshop.db").expanduser()
+        if not path.is_absolute():
+            path = self.shop_dir / "instance" / path
+        return f"sqlite:///{path}"
+
+    @property
+    def shop_sqlite_path(self) -> Path | None:
+        """The shop's SQLite file, or None when the shop runs on a server database."""
+        return sqlite_file(self.shop_database_url)
+
+    @property
+    def control_url(self) -> str:
+        """SQLAlchemy URL of the control database."""
+        return normalise_database_url(self.control_database_url.get_secret_value(), self.desk_home)
+
+    @property
+    def vector_dir(self) -> Path:
+        """The shop's Chroma folder."""
+        return self.shop_dir / Path(self.vector_db_path).expanduser()
+
+    @property
+    def images_dir(self) -> Path:
+        """The shop's generated pictures."""
+        return self.shop_dir / Path(self.generated_images_dir).expanduser()
+
+    @property
+    def shop_kb_module(self) -> Path:
+        """The shop's own knowledge module, which the desk offers to import."""
+        return self.shop_dir / "utils" / "fashion_kb.py"
+
+    @property
+    def store_url(self) -> str:
+        """The backup store: an absolute `file:` URL or `s3://bucket/prefix`."""
+        url = self.backup_store_url
+        if url is None:
+            url = (
+                f"s3://{self.s3_backup_bucket}"
+                if self.s3_backup_bucket
+                else "file:instance/backups"
+            )
+        if url.startswith("file:"):
+            folder = Path(unquote(re.sub(r"^file:(//)?", "", url))).expanduser()
+            return f"file:{folder if folder.is_absolute() else self.desk_home / folder}"
+        return url
+
+    def as_environment(self) -> dict[str, str]:
+        """Every setting that is set, as variables: what a child process needs to see the same."""
+        values = {}
+        for name in type(self).model_fields:
+            value = getattr(self, name)
+            if value is not None and value != "":
+                plain = value.get_secret_value() if isinstance(value, SecretStr) else value
+                values[name.upper()] = str(plain)
+        return values
+
+    @property
+    def names_a_shop(self) -> bool:
+        """Whether the owner pointed the desk at a shop; if not, a sample shop may be built."""
+        return bool(self.database_url or self.db_path or self.shop_root)
+
+
+def normalise_database_url(url: str, base: Path) -> str:
+    """Give a database URL the driver the desk uses and an absolute SQLite path.
+
+    `postgres://` (which SQLAlchemy refuses) and `postgresql://` both mean psycopg 3.
+
+    Args:
+        url: as the owner wrote it.
+        base: folder at which a relative SQLite path starts.
+    """
+    scheme, _, rest = url.partition("://")
+    if scheme in ("postgres", "postgresql"):
+        return f"postgresql+psycopg://{rest}"
+    if scheme == "sqlite":
+        path = sqlite_file(url)
+        if path is not None and not path.is_absolute():
+            return f"sqlite:///{base / path}"
+    return url
+
+
+def mask_url(url: str) -> str:
+    """A database or store URL without its password."""
+    parts = urlsplit(url)
+    if parts.password is None:
+        return url
+    return url.replace(f":{parts.password}@", ":***@", 1)
+
+
+def load_settings(env_file: Path | None = None, **overrides: Any) -> Settings:
+    """Read the settings: `overrides`, then the environment, then `.env`.
+
+    Args:
+        env_file: the `.env` to read; the project's own by default.
+        overrides: field values that win over everything (tests use them).
+
+    Raises:
+        Misconfigured: a value is wrong; names the variable, what it holds (secrets
+            masked) and what it may hold.
+    """
+    home = Path(overrides.get("desk_home") or os.environ.get("DESK_HOME") or PROJECT_ROOT)
+    file = env_file or home / ".env"
+    try:
+        return Settings(_env_file=file if file.is_file() else None, **overrides)  # type: ignore[call-arg]
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = str(first["loc"][0]).upper() if first["loc"] else "a setting"
+        held = "***" if _SECRET_NAMES.search(name) else repr(first.get("input"))
+        may = str(first["msg"]).removeprefix("Value error, ")
+        raise Misconfigured(
+            f"{name} holds {held}, which can't be used.",
+            f"It may hold: {may}. Nothing was started; correct it in the environment or in .env.",
+        ) from error
+    except UnicodeDecodeError as error:
+        raise Misconfigured(
+            f"{file.name} is not UTF-8 text.", "Save it as UTF-8. Nothing was started."
+        ) from error

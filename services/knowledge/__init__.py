@@ -1,0 +1,1 @@
+"""The fashion knowledge base: sections, entries, change sets, import and export."""

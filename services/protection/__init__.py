@@ -1,0 +1,1 @@
+"""Snapshots: how they are made, listed, checked and put back."""

@@ -1,0 +1,1 @@
+"""What is captured: a source per kind of data."""

@@ -1,0 +1,137 @@
+"""Is there a shop, can it be read, and are the desk's own tables in its database?"""
+
+from __future__ import annotations
+
+import enum
+import sqlite3
+from contextlib import closing
+from dataclasses import dataclass
+
+from sqlalchemy.exc import SQLAlchemyError
+
+from db.engine import read_only_sqlite
+from db.migrate import (
+    KNOWLEDGE_HEAD,
+    knowledge_revision,
+    rehearse_knowledge,
+    upgrade_knowledge,
+)
+from services.core.context import Context, prepare_folder
+from services.core.errors import Broken, DeskError, Misconfigured, Transient
+
+SHOP_TABLES = frozenset({"users", "products", "orders", "order_items"})
+"""What makes a database this shop's."""
+
+
+class ShopState(enum.StrEnum):
+    """What the desk found where the shop's database should be."""
+
+    READY = "ready"
+    MISSING = "missing"
+    UNREADABLE = "unreadable"
+
+
+@dataclass(frozen=True)
+class ShopStatus:
+    """The shop's database as the desk sees it now."""
+
+    state: ShopState
+    where: str
+    message: str = ""
+    hint: str = ""
+
+
+def status(ctx: Context) -> ShopStatus:
+    """Look at the shop's database without changing anything.
+
+    The desk opens in every one of these states: a lost database is when it is needed.
+    """
+    path = ctx.settings.shop_sqlite_path
+    where = str(path) if path else ctx.shop.url.render_as_string(hide_password=True)
+    try:
+        _require_shop(ctx)
+    except DeskError as error:
+        missing = path is not None and not path.exists()
+        state = ShopState.MISSING if missing else ShopState.UNREADABLE
+        return ShopStatus(state, where, error.message, error.hint)
+    return ShopStatus(ShopState.READY, where)
+
+
+def attach(ctx: Context) -> bool:
+    """Add or migrate the `kb_*` tables in the shop's database; touch nothing else there.
+
+    On SQLite the migration first runs on a copy.
+
+    Returns:
+        Whether anything was added.
+
+    Raises:
+        Misconfigured: there is no shop database, or it can't be written.
+        Broken: what is there is not a healthy database.
+        Transient: it is locked.
+    """
+    _require_shop(ctx)
+    path = ctx.settings.shop_sqlite_path
+    try:
+        if knowledge_revision(ctx.shop) == KNOWLEDGE_HEAD:
+            return False
+        if path is not None:
+            rehearse_knowledge(path, prepare_folder(ctx.settings.temp_dir))
+        return upgrade_knowledge(ctx.shop)
+    except (SQLAlchemyError, sqlite3.Error) as error:
+        raise shop_error(error) from error
+
+
+def shop_error(error: Exception) -> DeskError:
+    """What a database error of the shop means to a person."""
+    text = str(getattr(error, "orig", None) or error).lower()
+    if "locked" in text or "busy" in text:
+        return Transient(
+            "The shop's database is locked by another program; nothing was changed.",
+            "Wait a moment and try again. If it stays so, see which program holds it open.",
+        )
+    if "readonly" in text or "read-only" in text:
+        return Misconfigured(
+            "The desk may not write to the shop's database; nothing was changed.",
+            "Give the account that runs the desk write permission on the file and its folder.",
+        )
+    if "malformed" in text or "not a database" in text or "quick_check" in text:
+        return Broken(
+            "The shop's database is damaged; nothing was changed.",
+            "Restore it from a backup (Backups page, or `python services/restore.py latest`).",
+        )
+    if "full" in text or "no space" in text or "disk i/o" in text:
+        return Broken(
+            "The disk is full or failing; nothing was changed.",
+            "Free some space on the disk that holds the database, then try again.",
+        )
+    return Transient(
+        "The shop's database could not be used; nothing was changed.",
+        "Check that it is there and that the desk may reach it (DATABASE_URL or DB_PATH).",
+    )
+
+
+def _require_shop(ctx: Context) -> None:
+    path = ctx.settings.shop_sqlite_path
+    if path is None:
+        return
+    if not path.is_file():
+        raise Misconfigured(
+            f"There is no shop database at {path}.",
+            "Set DATABASE_URL or DB_PATH, or restore the database from a backup.",
+        )
+    try:
+        with closing(read_only_sqlite(path, timeout=2)) as connection:
+            names = {
+                row[0]
+                for row in connection.execute("SELECT name FROM sqlite_master WHERE type='table'")
+            }
+    except sqlite3.Error as error:
+        raise shop_error(error) from error
+    missing = SHOP_TABLES - names
+    if missing:
+        raise Misconfigured(
+            f"The database at {path} is not InsightShop's: it has no table "
+            f"{', '.join(sorted(missing))}. Nothing was changed.",
+            "Point DATABASE_URL or DB_PATH at the shop's own database.",
+        )

@@ -1,0 +1,126 @@
+"""Fixtures that every test may use: a desk of its own, people, a clock, a shop."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from services.core.access import ROLES, Actor, ActorKind
+from services.core.context import Context, open_context
+from services.core.settings import PROJECT_ROOT, Settings, load_settings
+from services.shop.attach import attach
+from tests.shops import build_shop
+
+SHARED = PROJECT_ROOT.parent / "shared" / "insightshop"
+
+_DESK_VARIABLES = {name.upper() for name in Settings.model_fields} | {
+    name for name in os.environ if name.startswith("AWS_")
+}
+
+
+@pytest.fixture(autouse=True)
+def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No variable of the machine reaches a test."""
+    for name in _DESK_VARIABLES:
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+
+
+class Clock:
+    """A clock that stands still until it is moved."""
+
+    def __init__(self, start: datetime) -> None:
+        self.now = start
+
+    def __call__(self) -> datetime:
+        return self.now
+
+    def forward(self, **step: float) -> datetime:
+        """Move on by a timedelta's keywords."""
+        self.now += timedelta(**step)
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock(datetime(2026, 11, 22, 9, 0, tzinfo=UTC))
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    """A desk and a shop below the test's own folder; the store is a local folder."""
+    return load_settings(
+        env_file=tmp_path / "none.env", desk_home=tmp_path / "desk", shop_root=tmp_path / "shop"
+    )
+
+
+@pytest.fixture
+def ctx(settings: Settings) -> Iterator[Context]:
+    """A desk whose shop does not exist yet; real clock."""
+    context = open_context(settings)
+    yield context
+    context.close()
+
+
+@pytest.fixture
+def shop(ctx: Context) -> Path:
+    """A small real shop database, attached (kb tables added). Gives its path."""
+    path = ctx.settings.shop_sqlite_path
+    assert path is not None
+    build_shop(path)
+    attach(ctx)
+    return path
+
+
+def person(role: str) -> Actor:
+    """Somebody with a built-in role."""
+    return Actor(f"id-{role}", role.title(), ActorKind.ACCOUNT, ROLES[role], role)
+
+
+@pytest.fixture
+def admin() -> Actor:
+    return person("admin")
+
+
+@pytest.fixture
+def editor() -> Actor:
+    return person("editor")
+
+
+@pytest.fixture
+def operator() -> Actor:
+    return person("operator")
+
+
+@pytest.fixture
+def manager() -> Actor:
+    return person("manager")
+
+
+@pytest.fixture
+def nobody() -> Actor:
+    return Actor("", "", ActorKind.ACCOUNT)
+
+
+@pytest.fixture
+def shared_shop() -> Path:
+    """The real shop's sample files; a test that needs them is left out, by name, without them."""
+    if not SHARED.is_dir():
+        pytest.skip("left out: the shop's real sample files are not beside the project")
+    return SHARED
+
+
+@pytest.fixture
+def real_shop(ctx: Context, shared_shop: Path) -> Path:
+    """The real shop's database, writable, attached. Gives its path."""
+    path = ctx.settings.shop_sqlite_path
+    assert path is not None
+    path.parent.mkdir(parents=True)
+    shutil.copyfile(shared_shop / "insightshop.db", path)
+    attach(ctx)
+    return path
