@@ -1,0 +1,60 @@
+"""A running job as people see it: step, bar, time, and how it ended.
+
+The job lives in a process of its own; this only looks. So a refresh, another tab or a new
+web server shows the same thing.
+"""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from services.core import jobs
+from services.core.access import Permission
+from services.core.jobs import Job, JobState
+from ui.format import duration, plain
+from ui.messages import show_problem
+from ui.session import guard
+
+_TITLES = {"backup": "Backing up", "restore": "Restoring", "undo": "Undoing the restore"}
+
+
+def job_progress(job_id: str, *, permission: Permission = Permission.BACKUP_VIEW) -> None:
+    """Show a job until it ends; then the whole page runs again, once, to show what changed.
+
+    Args:
+        permission: what the viewer must hold; asked again at every tick.
+    """
+    _watch(job_id, permission)
+
+
+@st.fragment(run_every=1)
+def _watch(job_id: str, permission: Permission) -> None:
+    ctx, _actor = guard(permission)
+    jobs.reap(ctx)
+    job = jobs.get(ctx, job_id)
+    if job.state.ended:
+        st.rerun(scope="app")
+    show_running(job, job.seconds(ctx.now()))
+
+
+def show_running(job: Job, seconds: float) -> None:
+    """A job under way."""
+    with st.container(border=True, key=f"job_{job.id}"):
+        title = _TITLES.get(job.kind, job.kind.capitalize())
+        st.markdown(f"**:material/progress_activity: {plain(title)}**")
+        fraction = job.fraction
+        share = f" · {fraction:.0%}" if fraction is not None else ""
+        st.progress(
+            min(max(fraction or 0.0, 0.0), 1.0), text=f"{plain(job.step or 'Starting')}{share}"
+        )
+        st.caption(
+            f"{duration(seconds)} so far · asked for by {plain(job.actor_name)} · goes on when "
+            "you leave this page"
+        )
+
+
+def show_ended(job: Job) -> None:
+    """How a job ended, when it did not end well; what it achieved is the page's to tell."""
+    if job.state is JobState.SUCCEEDED:
+        return
+    show_problem(job.error or f"The {job.kind} did not finish.", job.hint or "")
