@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import enum
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any
 
 MANIFEST_FORMAT = 1
+
+PROTECTION_LOCK = "protection"
+"""Job lock that backups and restores share: one of them at a time per instance."""
 
 
 class Part(enum.StrEnum):
@@ -115,3 +118,44 @@ class SnapshotRow:
     parts: frozenset[Part]
     verified_at: datetime | None  # read back in full and found equal to its manifest
     verify_error: str | None
+
+
+@dataclass(frozen=True)
+class SnapshotPage:
+    """One page of the list, newest first, and how well the list mirrors the store."""
+
+    rows: tuple[SnapshotRow, ...]
+    total: int  # how many the filter matches in all
+    store_url: str
+    store_error: tuple[str, str] | None  # message and hint when the store could not be listed
+    refreshed_at: datetime | None  # when the store was last listed in full
+
+
+@dataclass(frozen=True)
+class RefreshResult:
+    """What comparing the index with the store brought."""
+
+    added: tuple[str, ...]
+    removed: tuple[str, ...]
+    unreadable: dict[str, str]  # snapshot id -> why its manifest can't be used
+    total: int
+
+
+class DayMark(enum.StrEnum):
+    """What a day has to show."""
+
+    VERIFIED = "verified"  # a snapshot that was read back in full
+    MADE = "made"  # a snapshot, not (yet) verified
+    FAILED = "failed"  # backups were tried, none succeeded
+    MISSING = "missing"  # nothing was tried
+    BEFORE = "before"  # the desk was not in use yet
+
+
+@dataclass(frozen=True)
+class DayState:
+    """One UTC day of protection."""
+
+    day: date
+    mark: DayMark
+    snapshots: tuple[str, ...] = ()  # ids, oldest first
+    errors: tuple[str, ...] = ()  # of failed backups, for a person

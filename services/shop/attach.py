@@ -16,11 +16,9 @@ from db.migrate import (
     rehearse_knowledge,
     upgrade_knowledge,
 )
+from db.shop import SHOP_TABLES
 from services.core.context import Context, prepare_folder
 from services.core.errors import Broken, DeskError, Misconfigured, Transient
-
-SHOP_TABLES = frozenset({"users", "products", "orders", "order_items"})
-"""What makes a database this shop's."""
 
 
 class ShopState(enum.StrEnum):

@@ -1,0 +1,245 @@
+"""The manifest as a file: canonical JSON that anybody can read, and a strict way back.
+
+Whoever can write to the store can write a manifest, so what comes back is checked field by
+field before any of it is believed: a name becomes a file name, a key becomes an object.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+import secrets
+from collections.abc import Callable
+from dataclasses import asdict, fields
+from datetime import UTC, datetime
+from typing import Any, TypeVar
+
+from services.core.errors import Broken
+from services.protection.model import (
+    MANIFEST_FORMAT,
+    CollectionFacts,
+    Component,
+    Manifest,
+    Part,
+    TableFacts,
+)
+
+MAX_MANIFEST_BYTES = 16 * 1024 * 1024
+"""A real one has some kilobytes; more is not read."""
+
+SNAPSHOT_ID = re.compile(r"\d{8}T\d{6}Z-[0-9a-z]{4}")
+T = TypeVar("T")
+_ALPHABET = "0123456789abcdefghijklmnopqrstuvwxyz"
+_INSTANCE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,62}")
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,249}")
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+
+
+def new_snapshot_id(now: datetime) -> str:
+    """An id that sorts by time and is not guessed twice: `20261122T020000Z-7k3f`."""
+    tail = "".join(secrets.choice(_ALPHABET) for _ in range(4))
+    return f"{now.astimezone(UTC):%Y%m%dT%H%M%SZ}-{tail}"
+
+
+def manifest_prefix(instance: str) -> str:
+    """Where the manifests of one tenant lie."""
+    return f"manifests/{instance}/"
+
+
+def manifest_key(instance: str, snapshot_id: str) -> str:
+    """Key of a snapshot's manifest."""
+    return f"{manifest_prefix(instance)}{snapshot_id}.json"
+
+
+def data_key(instance: str, snapshot_id: str, name: str) -> str:
+    """Key of a component."""
+    return f"data/{instance}/{snapshot_id}/{name}"
+
+
+def image_key(instance: str, sha256: str) -> str:
+    """Key of a picture: its content names it, so it is stored once."""
+    return f"images/{instance}/{sha256}"
+
+
+def to_json(manifest: Manifest) -> bytes:
+    """Canonical JSON: sorted keys, UTF-8, one newline at the end. The same manifest, the
+    same bytes."""
+    values = asdict(manifest)
+    values["created_at"] = manifest.created_at.astimezone(UTC).isoformat(timespec="microseconds")
+    text = json.dumps(values, sort_keys=True, ensure_ascii=False, indent=1, allow_nan=False)
+    return f"{text}\n".encode()
+
+
+def from_json(data: bytes) -> Manifest:
+    """Read a manifest that anybody may have written.
+
+    Raises:
+        Broken: it is not JSON, not of a format that this desk knows, or a field is missing,
+            unknown, of the wrong type or points outside its snapshot; names the field.
+    """
+    if len(data) > MAX_MANIFEST_BYTES:
+        raise _broken("it is larger than any manifest")
+    try:
+        values = json.loads(data.decode(), object_pairs_hook=_no_doubles, parse_constant=_no_nan)
+    except (ValueError, RecursionError) as error:
+        raise _broken("it is not valid JSON") from error
+    if not isinstance(values, dict):
+        raise _broken("it is not a JSON object")
+    if values.get("format") != MANIFEST_FORMAT or isinstance(values.get("format"), bool):
+        raise Broken(
+            f"This manifest is of format {str(values.get('format'))[:20]}; this desk knows "
+            f"format {MANIFEST_FORMAT}.",
+            "It was written by a newer version: update the desk to use this snapshot.",
+        )
+    expected = {field.name for field in fields(Manifest)}
+    if values.keys() != expected:
+        odd = sorted(expected.symmetric_difference(values))[0]
+        raise _broken(f"the field {odd[:60]!r} is missing or unknown")
+    return _manifest(values)
+
+
+def _manifest(values: dict[str, Any]) -> Manifest:
+    snapshot_id = _matching(values, "id", SNAPSHOT_ID)
+    instance = _matching(values, "instance", _INSTANCE)
+    manifest = Manifest(
+        id=snapshot_id,
+        instance=instance,
+        created_at=_time(values, "created_at"),
+        reason=_text(values, "reason"),
+        asked_by=_text(values, "asked_by"),
+        host=_text(values, "host"),
+        components=tuple(
+            _component(item, instance, snapshot_id) for item in _list(values, "components")
+        ),
+        tables=_mapping(values, "tables", _table),
+        foreign_key_violations=_count(values, "foreign_key_violations"),
+        collections=_mapping(values, "collections", _collection),
+        image_count=_count(values, "image_count"),
+        image_bytes=_count(values, "image_bytes"),
+        revisions=_mapping(values, "revisions", _is_text),
+        tools=_mapping(values, "tools", _is_text),
+        step_seconds=_mapping(values, "step_seconds", _is_seconds),
+        notes=tuple(_is_text(note) for note in _list(values, "notes")),
+        extra=_dict(values, "extra"),
+    )
+    names = [component.name for component in manifest.components]
+    if len(set(names)) != len(names):
+        raise _broken("two components have the same name")
+    return manifest
+
+
+def _component(value: Any, instance: str, snapshot_id: str) -> Component:
+    if not isinstance(value, dict) or value.keys() != {field.name for field in fields(Component)}:
+        raise _broken("a component does not have the fields of one")
+    name = _matching(value, "name", _NAME)
+    if value["key"] != data_key(instance, snapshot_id, name):
+        raise _broken(f"the component {name} points outside its snapshot")
+    if value["part"] not in set(Part):
+        raise _broken(f"the component {name} is of an unknown part")
+    if value["compression"] not in ("zstd", "none") or value["encryption"] != "none":
+        raise _broken(f"the component {name} is packed in a way that this desk does not know")
+    return Component(
+        name=name,
+        part=Part(value["part"]),
+        key=value["key"],
+        plain_bytes=_count(value, "plain_bytes"),
+        plain_sha256=_matching(value, "plain_sha256", _SHA256),
+        stored_bytes=_count(value, "stored_bytes"),
+        stored_sha256=_matching(value, "stored_sha256", _SHA256),
+        compression=value["compression"],
+        encryption=value["encryption"],
+        open_with=_text(value, "open_with"),
+    )
+
+
+def _table(value: Any) -> TableFacts:
+    if not isinstance(value, dict) or value.keys() != {"rows", "digest"}:
+        raise _broken("the facts of a table are not what they must be")
+    return TableFacts(_count(value, "rows"), _matching(value, "digest", _SHA256))
+
+
+def _collection(value: Any) -> CollectionFacts:
+    if not isinstance(value, dict) or value.keys() != {"count", "dimension", "space"}:
+        raise _broken("the facts of a collection are not what they must be")
+    dimension = None if value["dimension"] is None else _count(value, "dimension")
+    return CollectionFacts(_count(value, "count"), dimension, _text(value, "space"))
+
+
+def _mapping(values: dict[str, Any], name: str, check: Callable[[Any], T]) -> dict[str, T]:
+    return {key: check(value) for key, value in _dict(values, name).items()}
+
+
+def _dict(values: dict[str, Any], name: str) -> dict[str, Any]:
+    value = values[name]
+    if not isinstance(value, dict):
+        raise _broken(f"the field {name!r} is not an object")
+    return value
+
+
+def _list(values: dict[str, Any], name: str) -> list[Any]:
+    value = values[name]
+    if not isinstance(value, list):
+        raise _broken(f"the field {name!r} is not a list")
+    return value
+
+
+def _text(values: dict[str, Any], name: str) -> str:
+    value = values[name]
+    if not isinstance(value, str):
+        raise _broken(f"the field {name!r} is not a text")
+    return value
+
+
+def _matching(values: dict[str, Any], name: str, pattern: re.Pattern[str]) -> str:
+    value = _text(values, name)
+    if not pattern.fullmatch(value):
+        raise _broken(f"the field {name!r} does not have the form that it must have")
+    return value
+
+
+def _count(values: dict[str, Any], name: str) -> int:
+    value = values[name]
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < 2**63:
+        raise _broken(f"the field {name!r} is not a number of things")
+    return value
+
+
+def _time(values: dict[str, Any], name: str) -> datetime:
+    try:
+        moment = datetime.fromisoformat(_text(values, name))
+    except ValueError as error:
+        raise _broken(f"the field {name!r} is not a time") from error
+    if moment.tzinfo is None:
+        raise _broken(f"the time {name!r} has no zone")
+    return moment.astimezone(UTC)
+
+
+def _is_text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise _broken("something is not a text that must be one")
+    return value
+
+
+def _is_seconds(value: Any) -> float:
+    if not isinstance(value, int | float) or isinstance(value, bool) or not math.isfinite(value):
+        raise _broken("the time of a step is not a number")
+    return float(value)
+
+
+def _no_doubles(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    values = dict(pairs)
+    if len(values) != len(pairs):
+        raise ValueError("a key twice in one object")
+    return values
+
+
+def _no_nan(name: str) -> float:
+    raise ValueError(name)
+
+
+def _broken(why: str) -> Broken:
+    return Broken(
+        f"A manifest in the store can't be used: {why}.",
+        "The other snapshots are not affected. Restore from one of them.",
+    )
