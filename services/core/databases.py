@@ -1,0 +1,87 @@
+"""The shop's database as services use it: transactions whose errors a person understands."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from sqlalchemy import Connection
+from sqlalchemy.exc import SQLAlchemyError
+
+from db.engine import read, write
+from services.core.context import Context
+from services.core.errors import Broken, DeskError, Misconfigured, Transient
+
+
+@contextmanager
+def read_shop(ctx: Context) -> Iterator[Connection]:
+    """One consistent view of the shop's database.
+
+    Raises:
+        DeskError: what a database error means to a person (`shop_error`).
+    """
+    _require_file(ctx)
+    try:
+        with read(ctx.shop) as connection:
+            yield connection
+    except (SQLAlchemyError, sqlite3.Error) as error:
+        raise shop_error(error) from error
+
+
+@contextmanager
+def write_shop(ctx: Context) -> Iterator[Connection]:
+    """One write transaction on the shop's database; rolled back on any exception.
+
+    Raises:
+        DeskError: what a database error means to a person (`shop_error`).
+    """
+    _require_file(ctx)
+    try:
+        with write(ctx.shop) as connection:
+            yield connection
+    except (SQLAlchemyError, sqlite3.Error) as error:
+        raise shop_error(error) from error
+
+
+def _require_file(ctx: Context) -> None:
+    path = ctx.settings.shop_sqlite_path
+    if path is not None and not path.is_file():
+        raise Misconfigured(
+            f"There is no shop database at {path}.",
+            "Set DATABASE_URL or DB_PATH, or restore the database from a backup.",
+        )
+
+
+def shop_error(error: Exception) -> DeskError:
+    """What a database error of the shop means to a person."""
+    text = str(getattr(error, "orig", None) or error).lower()
+    if "locked" in text or "busy" in text:
+        return Transient(
+            "The shop's database is locked by another program; nothing was changed.",
+            "Wait a moment and try again. If it stays so, see which program holds it open.",
+        )
+    if "readonly" in text or "read-only" in text:
+        return Misconfigured(
+            "The desk may not write to the shop's database; nothing was changed.",
+            "Give the account that runs the desk write permission on the file and its folder.",
+        )
+    if "malformed" in text or "not a database" in text or "quick_check" in text:
+        return Broken(
+            "The shop's database is damaged; nothing was changed.",
+            "Restore it from a backup (Backups page, or `python services/restore.py latest`).",
+        )
+    if "full" in text or "no space" in text or "disk i/o" in text:
+        return Broken(
+            "The disk is full or failing; nothing was changed.",
+            "Free some space on the disk that holds the database, then try again.",
+        )
+    if "kb_" in text and ("no such table" in text or "does not exist" in text):
+        return Misconfigured(
+            "The shop's database has no tables for the knowledge base yet; nothing was changed.",
+            "Restart the desk: it adds them when it starts.",
+        )
+    return Transient(
+        "The shop's database could not be used; nothing was changed.",
+        "Check that it is there and that the desk may reach it (DATABASE_URL or DB_PATH).",
+    )
