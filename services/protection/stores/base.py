@@ -2,11 +2,27 @@
 
 from __future__ import annotations
 
+import io
+import secrets
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import BinaryIO, Protocol
+
+from services.core.errors import Broken, Invalid
+
+PIECE = 1 << 20
+"""Bytes moved at a time."""
+_MAX_KEY_BYTES = 900  # S3 allows 1,024 together with the store's prefix
+_MAX_PART_BYTES = 255  # what file systems allow
+
+
+class Readable(Protocol):
+    """Anything that gives bytes until it gives none; a file, a pipe, a `PackingReader`."""
+
+    def read(self, size: int = ..., /) -> bytes:
+        """At most `size` bytes; none at the end."""
 
 
 @dataclass(frozen=True)
@@ -22,7 +38,8 @@ class Store(Protocol):
     """Named objects of bytes. Keys are `/`-separated, relative to the store's prefix.
 
     Errors are the desk's: `Transient` when a retry may help, `Misconfigured` when the
-    place is absent or forbidden, `Broken` when what came back isn't what was sent.
+    place is absent or forbidden, `Broken` when what came back isn't what was sent,
+    `Invalid` for a key that no store could hold (see `check_key`).
     """
 
     @property
@@ -32,19 +49,22 @@ class Store(Protocol):
     def check(self) -> None:
         """Prove that the place exists, may be written, read and deleted from.
 
+        Also clears away what uploads that were killed left behind, once it is a day old.
+
         Raises:
             Misconfigured: absent, forbidden or wrong credentials; says which.
             Transient: it doesn't answer.
         """
 
-    def put(self, key: str, source: BinaryIO) -> StoredObject:
+    def put(self, key: str, source: Readable) -> StoredObject:
         """Store what `source` gives until its end. All or nothing: a failure leaves no object.
 
         An object that exists is replaced. The stored length is checked against what was read.
+        `source` is read in the caller's thread and may give fewer bytes than it was asked for.
 
         Raises:
             Transient, Misconfigured, Broken; whatever `source.read` raises is passed on and
-            nothing is stored.
+            nothing is stored (an object that was there stays as it was).
         """
 
     def open(self, key: str) -> AbstractContextManager[BinaryIO]:
@@ -58,7 +78,56 @@ class Store(Protocol):
         """Size and time of an object, or None where there is none."""
 
     def list(self, prefix: str) -> Iterator[StoredObject]:
-        """Every object whose key begins with `prefix`, in order of keys, however many."""
+        """Every object whose key begins with `prefix`, in byte order of keys, however many."""
 
     def delete(self, key: str) -> None:
         """Remove an object; no error where there is none."""
+
+
+def check_key(key: str) -> str:
+    """A key that every store can hold and none can misread; a manifest may be hostile.
+
+    Raises:
+        Invalid: empty, absolute, too long, or with an empty, `.` or `..` part, a control
+            character or a backslash.
+    """
+    parts = key.split("/")
+    try:
+        sizes = [len(part.encode()) for part in parts]
+    except UnicodeEncodeError:
+        sizes = [0]
+    if (
+        min(sizes) < 1
+        or max(sizes) > _MAX_PART_BYTES
+        or sum(sizes) + len(parts) > _MAX_KEY_BYTES
+        or any(part in (".", "..") for part in parts)
+        or any(character < " " or character in "\\\x7f" for character in key)
+    ):
+        raise Invalid(
+            f"{key[:80]!r} can't be the name of an object in a backup store.",
+            "The manifest or the caller that named it is damaged; nothing was read or written.",
+        )
+    return key
+
+
+def prove(store: Store) -> None:
+    """Write, read, list and delete a small object.
+
+    Raises:
+        Broken: what came back is not what was sent.
+        and what the store's own methods raise.
+    """
+    key = f"desk-check/{secrets.token_hex(8)}"
+    sent = secrets.token_bytes(64)
+    try:
+        store.put(key, io.BytesIO(sent))
+        with store.open(key) as stored:
+            came = stored.read(len(sent) + 1)
+        listed = [found.key for found in store.list(key)]
+    finally:
+        store.delete(key)
+    if came != sent or listed != [key]:
+        raise Broken(
+            f"{store.url} did not give back what was written to it.",
+            "Don't rely on it for backups until the cause is known. Only a test object was used.",
+        )
