@@ -1,0 +1,171 @@
+"""Door: measure the installation, judge whether its data is safe, tell what was done.
+
+Cron runs the file (`python services/monitor.py`) or the module to take a sample; the pages
+call the functions.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+if __name__ == "__main__":
+    # Run as a file, Python puts services/ first on the path, ahead of the standard library.
+    sys.path[0] = str(Path(__file__).resolve().parents[1])
+
+import argparse
+import getpass
+import json
+import logging
+import sqlite3
+from datetime import timedelta
+
+from sqlalchemy.exc import SQLAlchemyError
+
+from services.core.access import Actor, Permission, command_line_actor, require
+from services.core.context import Context, open_context
+from services.core.errors import EXIT_DONE, EXIT_USAGE, DeskError, describe, exit_code
+from services.protection import catalog
+from services.protection.model import SnapshotRow
+from services.shop.attach import ShopState, status
+from services.watch import facts as watched
+from services.watch import samples
+from services.watch.posture import Facts, Posture, Snapshot, Trouble, judge
+from services.watch.samples import Reading
+
+log = logging.getLogger("desk.monitor")
+
+SAMPLE_AFTER = timedelta(minutes=15)
+"""A page that shows samples takes a fresh one when the newest is older."""
+
+
+def sample(ctx: Context, actor: Actor) -> tuple[Reading, ...]:
+    """Measure everything now and keep it.
+
+    Raises:
+        Denied: without `monitoring.view`.
+    """
+    require(actor, Permission.MONITORING_VIEW)
+    readings = samples.collect(ctx)
+    samples.take(ctx, readings)
+    return readings
+
+
+def sample_if_old(ctx: Context, actor: Actor) -> bool:
+    """Take a sample unless there is a fresh one. A page must open all the same: never raises
+    over a measurement.
+
+    Returns:
+        Whether one was taken.
+
+    Raises:
+        Denied: without `monitoring.view`.
+    """
+    require(actor, Permission.MONITORING_VIEW)
+    taken = samples.taken_at(ctx)
+    if taken is not None and ctx.now() - taken < SAMPLE_AFTER:
+        return False
+    try:
+        sample(ctx, actor)
+    except (OSError, SQLAlchemyError) as error:
+        log.warning("no sample taken: %s", error)
+        return False
+    return True
+
+
+def gather(ctx: Context, actor: Actor) -> Facts:
+    """Everything that the judgement of `posture` needs, read now.
+
+    Raises:
+        Denied: without `overview.view`.
+    """
+    require(actor, Permission.OVERVIEW_VIEW)
+    listed = catalog.page(ctx, rows=1)
+    verified = catalog.page(ctx, state="verified", rows=1)
+    shop = status(ctx)
+    shop_trouble = None
+    if shop.state is not ShopState.READY:
+        shop_trouble = Trouble(None, shop.message, shop.hint)
+    store_trouble = None
+    if listed.store_error is not None:
+        store_trouble = Trouble(None, *listed.store_error)
+    return Facts(
+        newest=_snapshot(listed.rows),
+        newest_verified=_snapshot(verified.rows),
+        failed_backup=watched.failed_backup(ctx),
+        interrupted_restore=watched.interrupted_restore(ctx),
+        shop_trouble=shop_trouble,
+        store_trouble=store_trouble,
+        store_is_local=samples.local_store(ctx) is not None,
+        store_shares_disk=watched.store_shares_disk(ctx),
+        recovery_seconds=watched.measured_recovery(ctx),
+        kb_empty=shop_trouble is None and _kb_empty(ctx),
+        kb_module=ctx.settings.shop_kb_module.is_file(),
+        disks=watched.disks(ctx),
+    )
+
+
+def posture(ctx: Context, actor: Actor) -> tuple[Facts, Posture]:
+    """Whether the data is safe now, and the facts behind it.
+
+    Raises:
+        Denied: without `overview.view`.
+    """
+    facts = gather(ctx, actor)
+    return facts, judge(facts, ctx.now())
+
+
+def _snapshot(rows: tuple[SnapshotRow, ...]) -> Snapshot | None:
+    if not rows:
+        return None
+    row = rows[0]
+    return Snapshot(row.id, row.created_at, row.verified_at, row.verify_error or "")
+
+
+def _kb_empty(ctx: Context) -> bool:
+    try:
+        return watched.knowledge_is_empty(ctx)
+    except (SQLAlchemyError, sqlite3.Error):
+        return False  # its tables are not there (yet): nothing can be said
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Take one sample. Quiet when all is well; `--json` prints what was measured."""
+    parser = argparse.ArgumentParser(
+        prog="monitor.py", description="Measure sizes, rows, disks and backups; keep the result."
+    )
+    parser.add_argument("--json", action="store_true", help="print what was measured as JSON")
+    try:
+        wanted = parser.parse_args(arguments)
+    except SystemExit as stop:
+        return EXIT_DONE if stop.code in (0, None) else EXIT_USAGE
+    try:
+        ctx = open_context()
+        try:
+            readings = sample(ctx, command_line_actor(_user()))
+        finally:
+            ctx.close()
+    except (DeskError, OSError, SQLAlchemyError) as error:
+        message, hint, _error_id = describe(error)
+        print(f"{message} {hint}".strip(), file=sys.stderr)
+        return exit_code(error)
+    if wanted.json:
+        found = [
+            {"metric": reading.metric, "subject": reading.subject, "value": reading.value}
+            for reading in readings
+        ]
+        print(json.dumps(found, ensure_ascii=False))
+    elif sys.stdout.isatty():
+        print(f"{len(readings)} values measured and kept.")
+    return EXIT_DONE
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return "unknown"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

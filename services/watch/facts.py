@@ -1,0 +1,153 @@
+"""What the control database and the disks can tell about the installation, before judging."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from sqlalchemy import ColumnElement, Row, and_, func, or_, select, true
+
+from db.control import accounts, audit_log, jobs
+from db.engine import read
+from db.knowledge import entries
+from services.core.access import Actor, Permission, require
+from services.core.context import Context
+from services.core.jobs import JobState
+from services.watch.posture import Disk, Trouble
+from services.watch.samples import local_store, same_disk, volumes
+
+NEWS_ROWS = 8
+"""As many lines as one glance takes in; the audit log has them all."""
+
+_NEWS: dict[str, Permission] = {
+    "kb.": Permission.KB_VIEW,
+    "backup.": Permission.OVERVIEW_VIEW,
+    "restore.": Permission.OVERVIEW_VIEW,
+    "undo.": Permission.OVERVIEW_VIEW,
+    "sample.": Permission.OVERVIEW_VIEW,
+}
+"""Which happenings somebody without the audit log may hear of, by the action's first part."""
+
+_NOISE = ("session.", "sign_in.", "account.sign_in", "account.sign_out")
+"""People coming and going is no news; the audit log has it."""
+
+_RESTORES = ("restore", "undo")
+
+
+@dataclass(frozen=True)
+class NewsItem:
+    """Something that somebody did."""
+
+    at: datetime
+    who: str
+    what: str
+    failed: bool
+
+
+@dataclass(frozen=True)
+class News:
+    """What was done since somebody's last visit, newest first."""
+
+    since: datetime | None  # None: there was no visit before this one
+    items: tuple[NewsItem, ...]
+    total: int
+
+
+def since_last_visit(ctx: Context, actor: Actor) -> News:
+    """What others and the desk did since this person was here before.
+
+    Who may read the audit log hears everything in it but the comings and goings; who may
+    not hears of backups, restores and the knowledge base, as far as they may see those.
+
+    Raises:
+        Denied: without `overview.view`.
+    """
+    require(actor, Permission.OVERVIEW_VIEW)
+    with read(ctx.control) as connection:
+        seen = connection.scalar(select(accounts.c.seen_audit_id).where(accounts.c.id == actor.id))
+        since: datetime | None = None
+        if seen is not None:
+            since = connection.scalar(select(audit_log.c.at).where(audit_log.c.id == seen))
+        wanted = and_(audit_log.c.id > (seen or 0), _may_hear(actor))
+        total = connection.scalar(select(func.count()).select_from(audit_log).where(wanted)) or 0
+        rows = connection.execute(
+            select(audit_log).where(wanted).order_by(audit_log.c.id.desc()).limit(NEWS_ROWS)
+        ).all()
+    items = tuple(
+        NewsItem(row.at, row.actor_name, row.summary, row.outcome != "done") for row in rows
+    )
+    return News(since, items, total)
+
+
+def _may_hear(actor: Actor) -> ColumnElement[bool]:
+    noise = and_(true(), *(~audit_log.c.action.startswith(name) for name in _NOISE))
+    if actor.may(Permission.AUDIT_VIEW):
+        return noise
+    heard = [
+        audit_log.c.action.startswith(name)
+        for name, permission in _NEWS.items()
+        if actor.may(permission)
+    ]
+    return and_(noise, or_(*heard))
+
+
+def failed_backup(ctx: Context) -> Trouble | None:
+    """The last backup that ended, where it did not succeed."""
+    row = _last_job(ctx, ("backup",))
+    if row is None or row.state == JobState.SUCCEEDED.value:
+        return None
+    return Trouble(row.ended_at, row.error or "", row.hint or "")
+
+
+def interrupted_restore(ctx: Context) -> Trouble | None:
+    """The last restore or undo, where it was cut off and nothing has settled it since."""
+    row = _last_job(ctx, _RESTORES)
+    if row is None or row.state != JobState.INTERRUPTED.value:
+        return None
+    return Trouble(row.ended_at, row.error or "", row.hint or "")
+
+
+def measured_recovery(ctx: Context) -> float | None:
+    """Seconds the last successful restore took, or None where none was made."""
+    query = (
+        select(jobs.c.started_at, jobs.c.ended_at)
+        .where(
+            jobs.c.kind == "restore",
+            jobs.c.state == JobState.SUCCEEDED.value,
+            jobs.c.started_at.is_not(None),
+        )
+        .order_by(jobs.c.ended_at.desc())
+        .limit(1)
+    )
+    with read(ctx.control) as connection:
+        row = connection.execute(query).first()
+    return None if row is None else float((row.ended_at - row.started_at).total_seconds())
+
+
+def knowledge_is_empty(ctx: Context) -> bool:
+    """Whether the knowledge base holds no entry; raises what the database raises."""
+    with read(ctx.shop) as connection:
+        return connection.execute(select(entries.c.id).limit(1)).first() is None
+
+
+def disks(ctx: Context) -> tuple[Disk, ...]:
+    """The volumes of shop, desk and a local store."""
+    return tuple(Disk(name, total, free) for name, (total, free) in volumes(ctx).items())
+
+
+def store_shares_disk(ctx: Context) -> bool:
+    """Whether backups lie on the disk that they are to protect from losing."""
+    store, shop = local_store(ctx), ctx.settings.shop_sqlite_path
+    return store is not None and shop is not None and same_disk(store, Path(shop))
+
+
+def _last_job(ctx: Context, kinds: tuple[str, ...]) -> Row[tuple[object, ...]] | None:
+    query = (
+        select(jobs)
+        .where(jobs.c.kind.in_(kinds), jobs.c.ended_at.is_not(None))
+        .order_by(jobs.c.ended_at.desc())
+        .limit(1)
+    )
+    with read(ctx.control) as connection:
+        return connection.execute(query).first()
