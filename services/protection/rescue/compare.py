@@ -1,0 +1,191 @@
+"""What differs between the live database and a snapshot's, row by row, by primary key."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import (
+    Connection,
+    Integer,
+    NullPool,
+    Select,
+    TableClause,
+    and_,
+    column,
+    create_engine,
+    func,
+    null,
+    or_,
+    select,
+    table,
+    type_coerce,
+)
+from sqlalchemy.sql.elements import ColumnElement
+
+from db.engine import BUSY_SECONDS
+
+_OWN = ("kb_restores", "kb_alembic_version")
+_LITESTREAM = "_litestream_"
+
+_SUMS = {"orders": "total"}
+_DATES = {"orders": "created_at"}
+_COLUMNS_OF_NOTE = {
+    "products": ("price", "stock_quantity"),
+    "product_variations": ("price", "stock_quantity"),
+    "orders": ("status",),
+}
+"""Columns whose change a shopkeeper wants to be told by name."""
+
+
+@dataclass(frozen=True)
+class TableDiff:
+    """How one table differs. `lost` rows are only live, `back` rows only in the snapshot."""
+
+    table: str
+    lost: int
+    back: int
+    changed: int
+    lost_sum: float = 0.0  # money in the lost rows, where the table has some
+    lost_since: str = ""  # when the oldest lost row was made, as the shop writes times
+    columns: dict[str, int] = field(default_factory=dict)  # column of note -> changed rows
+
+    @property
+    def same(self) -> bool:
+        """Whether nothing differs."""
+        return not (self.lost or self.back or self.changed)
+
+
+def compare(
+    live: Path | None, snapshot: Path, watcher: Callable[[float], None] = lambda _fraction: None
+) -> tuple[TableDiff, ...]:
+    """Compare every table of two databases.
+
+    Each table is read in a statement of its own, so that a running shop waits for none of
+    them longer than that.
+
+    Args:
+        live: the shop's database; None when it is missing or can't be read: everything
+            in the snapshot then comes back.
+        snapshot: a closed file that nobody writes to.
+        watcher: called with the fraction done.
+
+    Raises:
+        SQLAlchemyError: one of them can't be read.
+    """
+    with _opened(live) as connection:
+        connection.exec_driver_sql(
+            "ATTACH ? AS snap", (f"{snapshot.resolve().as_uri()}?immutable=1",)
+        )
+        ours = _tables(connection, "main")
+        theirs = _tables(connection, "snap")
+        names = sorted(ours | theirs)
+        found = []
+        for number, name in enumerate(names):
+            watcher(number / len(names))
+            if name in ours and name in theirs:
+                found.append(_differences(connection, name))
+            elif name in ours:
+                found.append(TableDiff(name, _count(connection, "main", name), 0, 0))
+            else:
+                found.append(TableDiff(name, 0, _count(connection, "snap", name), 0))
+        return tuple(found)
+
+
+def losses(diffs: tuple[TableDiff, ...]) -> dict[str, int]:
+    """Rows of each table that a restore would remove or set back."""
+    return {diff.table: diff.lost + diff.changed for diff in diffs if diff.lost + diff.changed}
+
+
+@contextmanager
+def _opened(live: Path | None) -> Iterator[Connection]:
+    where = "file::memory:" if live is None else f"{live.resolve().as_uri()}?mode=ro"
+
+    def connect() -> sqlite3.Connection:
+        # Without transactions of its own: a statement's read lock ends with the statement.
+        return sqlite3.connect(where, uri=True, timeout=BUSY_SECONDS, isolation_level=None)
+
+    engine = create_engine("sqlite://", creator=connect, poolclass=NullPool)
+    try:
+        with engine.connect() as connection:
+            yield connection
+    finally:
+        engine.dispose()
+
+
+def _tables(connection: Connection, schema: str) -> set[str]:
+    master = table("sqlite_master", column("name"), column("type"), schema=schema)
+    names = connection.scalars(select(master.c.name).where(master.c.type == "table"))
+    return {
+        name for name in names if not name.startswith(("sqlite_", _LITESTREAM)) and name not in _OWN
+    }
+
+
+def _differences(connection: Connection, name: str) -> TableDiff:
+    ours, theirs = _columns(connection, "main", name), _columns(connection, "snap", name)
+    key = [column_name for column_name, is_key in ours.items() if is_key]
+    if not key or not set(key) <= set(theirs):
+        key = ["rowid"]
+    live = _table("main", name, [*ours, *key]).alias("l")
+    snap = _table("snap", name, [*theirs, *key]).alias("s")
+    same_row = [live.c[part].is_not_distinct_from(snap.c[part]) for part in key]
+    shared = [part for part in ours if part in theirs and part not in key]
+
+    lost, money, since = connection.execute(
+        select(
+            func.count(),
+            func.sum(live.c[_SUMS[name]]) if _SUMS.get(name) in ours else null(),
+            func.min(live.c[_DATES[name]]) if _DATES.get(name) in ours else null(),
+        )
+        .where(~select(snap).where(*same_row).exists())
+        .select_from(live)
+    ).one()
+    back = _scalar(
+        connection,
+        select(func.count()).select_from(snap).where(~select(live).where(*same_row).exists()),
+    )
+    unlike: dict[str, ColumnElement[bool]] = {
+        part: live.c[part].is_distinct_from(snap.c[part]) for part in shared
+    }
+    noted = [part for part in _COLUMNS_OF_NOTE.get(name, ()) if part in shared]
+    changed = [0]
+    if unlike:
+        row = connection.execute(
+            select(func.count(), *(func.sum(type_coerce(unlike[part], Integer)) for part in noted))
+            .select_from(live)
+            .join(snap, and_(*same_row))
+            .where(or_(*unlike.values()))
+        ).one()
+        changed = [int(number or 0) for number in row]
+    return TableDiff(
+        name,
+        lost,
+        back,
+        changed[0],
+        float(money or 0),
+        str(since or ""),
+        {part: number for part, number in zip(noted, changed[1:], strict=bool(unlike)) if number},
+    )
+
+
+def _table(schema: str, name: str, columns: list[str]) -> TableClause:
+    return table(name, *(column(part) for part in dict.fromkeys(columns)), schema=schema)
+
+
+def _columns(connection: Connection, schema: str, name: str) -> dict[str, bool]:
+    found = connection.exec_driver_sql(
+        "SELECT name, pk FROM pragma_table_info(?, ?)", (name, schema)
+    )
+    return {column_name: bool(key) for column_name, key in found}
+
+
+def _count(connection: Connection, schema: str, name: str) -> int:
+    return _scalar(connection, select(func.count()).select_from(_table(schema, name, [])))
+
+
+def _scalar(connection: Connection, query: Select[Any]) -> int:
+    return int(connection.scalar(query) or 0)
