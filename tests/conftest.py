@@ -16,6 +16,8 @@ from services.core.settings import PROJECT_ROOT, Settings, load_settings
 from services.shop.attach import attach
 from tests.shops import build_shop
 
+pytest_plugins = ["tests.servers"]
+
 SHARED = PROJECT_ROOT.parent / "shared" / "insightshop"
 
 _DESK_VARIABLES = {name.upper() for name in Settings.model_fields} | {

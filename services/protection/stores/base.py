@@ -14,6 +14,8 @@ from services.core.errors import Broken, Invalid
 
 PIECE = 1 << 20
 """Bytes moved at a time."""
+OUR_FOLDERS = ("manifests/", "data/", "images/", "desk-check/")
+"""What the desk writes in a store; the rest of a bucket may be somebody else's."""
 _MAX_KEY_BYTES = 900  # S3 allows 1,024 together with the store's prefix
 _MAX_PART_BYTES = 255  # what file systems allow
 

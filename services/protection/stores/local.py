@@ -98,11 +98,10 @@ class LocalStore:
     def delete(self, key: str) -> None:
         """See `Store.delete`; folders that become empty go too."""
         path = self._path(key)
+        if self.stat(key) is None:
+            return
         with self._errors("delete from"):
-            try:
-                path.unlink()
-            except (FileNotFoundError, NotADirectoryError):
-                return
+            path.unlink(missing_ok=True)
             with suppress(OSError):  # not empty, or filled again meanwhile
                 for folder in path.parents:
                     if folder == self._root:
