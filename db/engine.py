@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Engine, QueuePool, create_engine, event, make_url
+from sqlalchemy import Connection, Engine, QueuePool, create_engine, event, exc, make_url
 
 BUSY_SECONDS = 5.0
 """How long a statement waits for another writer before it fails."""
@@ -36,6 +36,7 @@ def shop_engine(url: str) -> Engine:
     """Engine of the shop's database. Journal mode and pragmas are the shop's: none is set.
 
     A missing SQLite file is an error at the first connection, never a new empty database.
+    A file that was moved away or replaced is never used through an old connection.
     """
     path = sqlite_file(url)
     if path is None:
@@ -49,7 +50,28 @@ def shop_engine(url: str) -> Engine:
             check_same_thread=False,
         )
 
-    return _explicit_transactions(create_engine("sqlite://", creator=connect, poolclass=QueuePool))
+    engine = create_engine("sqlite://", creator=connect, poolclass=QueuePool)
+
+    @event.listens_for(engine, "connect")
+    def _note_file(_connection: sqlite3.Connection, record: Any) -> None:
+        record.info["file"] = _identity(path)
+
+    @event.listens_for(engine, "checkout")
+    def _same_file(_connection: sqlite3.Connection, record: Any, _proxy: Any) -> None:
+        # A pooled connection to a file that another took the place of would read the old
+        # data, or write where nobody looks.
+        if record.info.get("file") != _identity(path):
+            raise exc.DisconnectionError("the database file was replaced")
+
+    return _explicit_transactions(engine)
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 def sqlite_file(url: str) -> Path | None:

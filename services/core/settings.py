@@ -34,7 +34,8 @@ class Settings(BaseSettings):
         "development", description="Shown on every page; `production` refuses weak secrets."
     )
     desk_home: Path = Field(
-        PROJECT_ROOT, description="Where the desk's own relative paths start (its `instance/`)."
+        PROJECT_ROOT,
+        description="Where the desk's own relative paths start (its `instance/` and `.env`).",
     )
     shop_root: Path | None = Field(
         None, description="Where the shop's relative paths start; `$DESK_HOME` by default."
@@ -91,6 +92,11 @@ class Settings(BaseSettings):
         "INFO", description="How much the desk writes to standard error."
     )
 
+    @field_validator("desk_home")
+    @classmethod
+    def _home_is_absolute(cls, value: Path) -> Path:
+        return PROJECT_ROOT / value.expanduser()
+
     @field_validator("instance_id")
     @classmethod
     def _instance_is_a_key_part(cls, value: str) -> str:
@@ -113,12 +119,16 @@ class Settings(BaseSettings):
     @property
     def temp_dir(self) -> Path:
         """Scratch space for captures and restores, on the desk's disk."""
-        return self.backup_temp_dir or self.instance_dir / "tmp"
+        if self.backup_temp_dir is None:
+            return self.instance_dir / "tmp"
+        return self.desk_home / self.backup_temp_dir.expanduser()
 
     @property
     def shop_dir(self) -> Path:
         """Where the shop's relative paths start."""
-        return self.shop_root or self.desk_home
+        if self.shop_root is None:
+            return self.desk_home
+        return self.desk_home / self.shop_root.expanduser()
 
     @property
     def shop_database_url(self) -> str:
@@ -225,7 +235,7 @@ def load_settings(env_file: Path | None = None, **overrides: Any) -> Settings:
             masked) and what it may hold.
     """
     home = Path(overrides.get("desk_home") or os.environ.get("DESK_HOME") or PROJECT_ROOT)
-    file = env_file or home / ".env"
+    file = env_file or PROJECT_ROOT / home.expanduser() / ".env"
     try:
         return Settings(_env_file=file if file.is_file() else None, **overrides)  # type: ignore[call-arg]
     except ValidationError as error:

@@ -1,0 +1,1 @@
+"""A believable shop to try the desk on: made up from a seed, marked, removable."""
