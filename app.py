@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import streamlit as st
 
-from ui import navigation, session
+from ui import navigation, session, sign_in
 
 st.set_page_config(page_title="InsightShop Admin", page_icon=":material/shield:", layout="wide")
 
-actor = session.current_actor()
-if actor is None:
-    st.title("InsightShop Admin")
-    st.stop()
-navigation.show(actor).run()
+title = "" if session.current() else navigation.reserve()
+navigation.open_room(sign_in.enter(title))

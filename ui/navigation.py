@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import gc
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import streamlit as st
 
-from services.core.access import Actor, Permission
+from services.core.access import Permission
+from services.core.settings import PROJECT_ROOT
+from services.people.sessions import Session
+from services.shop.sample_state import is_sample
+from ui import session, sign_in
+from ui.format import plain
+from ui.messages import say_what_was_kept
 
 
 @dataclass(frozen=True)
@@ -29,18 +37,91 @@ ROOMS = (
     Room("audit", "Audit log", ":material/receipt_long:", "People", Permission.AUDIT_VIEW),
 )
 
+_visited: set[str] = set()
 
-def show(actor: Actor) -> st.Page:
-    """Build the sidebar for `actor` and give the page that the address names."""
+
+def reserve() -> str:
+    """Register every address without its page, for somebody who is not signed in yet.
+
+    Streamlit forgets an address that is not registered in a tab's first run; and once
+    `st.navigation` has run, a server no longer runs pages/*.py by themselves.
+
+    Returns:
+        The title of the page that the address names; empty for the front page.
+    """
+    named = st.navigation([_page(room, _nothing) for room in ROOMS], position="hidden")
+    return "" if named.url_path == "" else named.title
+
+
+def open_room(person: Session) -> None:
+    """Draw the sidebar for whoever is signed in, and run the page that the address names."""
     groups: dict[str, list[st.Page]] = {}
     for room in ROOMS:
-        if actor.may(room.permission):
-            page = st.Page(
-                f"pages/{room.address}.py",
-                title=room.title,
-                icon=room.icon,
-                url_path=room.address,
-                default=room.address == "overview",
+        if not (PROJECT_ROOT / "pages" / f"{room.address}.py").is_file():
+            continue
+        if person.actor.may(room.permission):
+            page = _page(room, f"pages/{room.address}.py")
+        else:
+            page = _page(room, _refusal(person, room), visibility="hidden")
+        groups.setdefault(room.group, []).append(page)
+    named = st.navigation(groups)
+    with st.sidebar:
+        _foot(person)
+    named.run()
+    if named.title not in _visited:
+        # Streamlit collects garbage after every rerun; what the page has just imported is
+        # there to stay, and looking through it each time costs a tenth of a second.
+        _visited.add(named.title)
+        gc.collect()
+        gc.freeze()
+
+
+def _page(room: Room, source: str | Callable[[], None], visibility: str = "visible") -> st.Page:
+    return st.Page(
+        source,
+        title=room.title,
+        icon=room.icon,
+        url_path=room.address,
+        default=room is ROOMS[0],
+        visibility=visibility,
+    )
+
+
+def _nothing() -> None:
+    """Stands for a page until somebody is signed in."""
+
+
+def _refusal(person: Session, room: Room) -> Callable[[], None]:
+    def refused() -> None:
+        st.title(room.title)
+        session.refuse(session.context(), person.actor, room.permission)
+
+    return refused
+
+
+def _foot(person: Session) -> None:
+    ctx = session.context()
+    settings, actor = ctx.settings, person.actor
+    st.divider()
+    with st.container(horizontal=True, gap="small"):
+        if is_sample(ctx):
+            st.badge(
+                "Sample data",
+                icon=":material/science:",
+                color="orange",
+                help="A made-up shop to try the desk with. Name a real one in the settings.",
             )
-            groups.setdefault(room.group, []).append(page)
-    return st.navigation(groups)
+        if settings.app_env != "production":
+            st.badge(settings.app_env.capitalize(), color="gray", help="APP_ENV of this desk")
+        if settings.instance_id != "default":
+            st.badge(plain(settings.instance_id), color="gray", help="INSTANCE_ID of this desk")
+    st.caption(f"Signed in as **{plain(actor.name)}** · {plain(actor.role)}")
+    with st.container(horizontal=True, gap="small"):
+        if st.button("Sign out", key="sign_out", icon=":material/logout:"):
+            session.forget()
+            st.rerun()
+        if st.button("Password", key="change_password", icon=":material/key:"):
+            sign_in.change_password_dialog(actor)
+    sign_in.leave_when_signed_out()
+    sign_in.deliver_cookie()
+    say_what_was_kept()

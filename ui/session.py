@@ -5,14 +5,21 @@ from __future__ import annotations
 import logging
 
 import streamlit as st
+from streamlit.runtime.pages_manager import PagesManager
 
-from services.core import jobs
+from services.core import audit, jobs
 from services.core.access import Actor, Permission
 from services.core.context import Context, open_context
-from services.core.errors import DeskError
+from services.core.errors import DeskError, Refused
+from services.people import sessions
 from services.shop.attach import attach
+from ui import cookies
+from ui.messages import say_what_was_kept, show_error
 
 log = logging.getLogger("desk")
+
+_TOKEN = "desk_token"  # noqa: S105 (a key, not a secret)
+_REFUSED = "desk_refused"
 
 
 def context() -> Context:
@@ -36,9 +43,41 @@ def _context() -> Context:
     return ctx
 
 
+def token() -> str:
+    """The sign-in token of this tab: its own, else the browser's cookie; empty without one."""
+    own = st.session_state.get(_TOKEN)
+    return cookies.read(context()) if own is None else str(own)
+
+
+def keep(new_token: str) -> None:
+    """Let this tab, and the browser after a reload, be signed in with a token."""
+    st.session_state[_TOKEN] = new_token
+    cookies.keep(context(), new_token)
+
+
+def forget() -> None:
+    """Sign this browser out: the row is revoked, so every other tab follows."""
+    sessions.end(context(), token())
+    for name in [name for name in st.session_state if name != _TOKEN]:
+        del st.session_state[name]
+    st.session_state[_TOKEN] = ""
+
+
+def current(*, touch: bool = True) -> sessions.Session | None:
+    """The sign-in of this browser, read anew from the control database, or None."""
+    held = token()
+    return sessions.check(context(), held, touch=touch) if held else None
+
+
 def current_actor() -> Actor | None:
-    """Who is signed in in this browser, read anew from the control database."""
-    return None
+    """Who is signed in in this browser, as the control database says now."""
+    session = current()
+    return session.actor if session else None
+
+
+def address() -> str:
+    """Where the browser is, as far as the server knows."""
+    return st.context.ip_address or "this machine"
 
 
 def guard(permission: Permission) -> tuple[Context, Actor]:
@@ -46,12 +85,39 @@ def guard(permission: Permission) -> tuple[Context, Actor]:
 
     Every page and every fragment calls this first: Streamlit runs both without app.py.
     """
-    ctx = context()
-    actor = current_actor()
-    if actor is None or not actor.may(permission):
-        st.error("Sign in to see this page.")
+    if PagesManager.uses_pages_directory:
+        # A fresh server runs pages/*.py by their address until somebody has run app.py.
+        PagesManager.uses_pages_directory = False
+        st.rerun()
+    ctx, actor = context(), current_actor()
+    if actor is None:
+        show_error(Refused("Sign in to see this page.", "Open the desk's first page."))
         st.stop()
+    if not actor.may(permission):
+        refuse(ctx, actor, permission)
     return ctx, actor
+
+
+def refuse(ctx: Context, actor: Actor, permission: Permission) -> None:
+    """Say that this page is not for `actor`, record it once per session, and stop."""
+    noted = st.session_state.setdefault(_REFUSED, set())
+    if permission not in noted:
+        noted.add(permission)
+        audit.note(
+            ctx,
+            actor,
+            "access.refused",
+            ("permission", permission.value),
+            f"{actor.name} ({actor.role}) opened a page that needs {permission.value}",
+            outcome="refused",
+        )
+    show_error(
+        Refused(
+            f"Your role ({actor.role}) does not include this page.",
+            "Ask an administrator for a role that does. This visit was recorded.",
+        )
+    )
+    st.stop()
 
 
 def open_page(title: str, permission: Permission, *, lead: str = "") -> tuple[Context, Actor]:
@@ -69,4 +135,5 @@ def open_page(title: str, permission: Permission, *, lead: str = "") -> tuple[Co
     st.title(title)
     if lead:
         st.caption(lead)
+    say_what_was_kept()
     return ctx, actor

@@ -154,6 +154,14 @@ def actions(ctx: Context, actor: Actor) -> list[str]:
         return sorted(found)
 
 
+def actor_names(ctx: Context, actor: Actor) -> list[str]:
+    """Everybody who occurs in the log, for a filter."""
+    require(actor, Permission.AUDIT_VIEW)
+    with read(ctx.control) as connection:
+        found = connection.scalars(select(audit_log.c.actor_name).distinct())
+        return sorted(found)
+
+
 def export_csv(ctx: Context, actor: Actor, wanted: AuditFilter) -> str:
     """The filtered log as CSV, oldest first; the export is itself recorded.
 

@@ -1,0 +1,217 @@
+"""Audit log: who did what, when, and whether it worked."""
+
+from __future__ import annotations
+
+import json
+import math
+from datetime import UTC, datetime, time, timedelta
+
+import streamlit as st
+
+from services.core import audit
+from services.core.access import Actor, Permission
+from services.core.audit import AuditEvent, AuditFilter
+from services.core.context import Context
+from ui.format import plural, viewer_zone, when
+from ui.session import open_page
+
+_ROWS = 50
+_OUTCOMES = ("done", "refused", "failed")
+_OUTCOME_COLOURS = ("gray", "orange", "red")
+_SPANS = {
+    "Any time": None,
+    "Last 24 hours": timedelta(days=1),
+    "Last 7 days": timedelta(days=7),
+    "Last 30 days": timedelta(days=30),
+}
+_BETWEEN = "Between two days"
+
+
+def main() -> None:
+    """Draw the page."""
+    ctx, actor = open_page(
+        "Audit log",
+        Permission.AUDIT_VIEW,
+        lead="Who did what, and whether it worked. Nobody can change or remove these rows.",
+    )
+    wanted = _filters(ctx, actor)
+    # The page is drawn below the table, but what it says is needed here.
+    page = int(st.session_state.get("page") or _page_of_address())
+    found = audit.events(ctx, actor, wanted, page=page, rows=_ROWS)
+    pages = max(1, math.ceil(found.total / _ROWS))
+    if page > pages:
+        page = st.session_state["page"] = pages
+        found = audit.events(ctx, actor, wanted, page=page, rows=_ROWS)
+    if not found.events:
+        st.info(
+            "Nothing matches these filters. Widen the time or clear the search.",
+            icon=":material/search_off:",
+        )
+        return
+    left, right = st.columns([5, 3], gap="medium")
+    with left:
+        chosen = _table(found.events, page)
+        with st.container(horizontal=True, vertical_alignment="center"):
+            st.caption(f"{plural(found.total, 'entry', 'entries')}, newest first")
+            if pages > 1 or "page" in st.query_params:
+                st.pagination(pages, key="page", bind="query-params", max_visible_pages=5)
+            _export(ctx, actor, wanted, found.total)
+    with right, st.container(border=True):
+        if chosen is None:
+            st.caption("Choose a row to see everything that was recorded.")
+        else:
+            _details(chosen)
+
+
+def _page_of_address() -> int:
+    named = st.query_params.get("page", "1")
+    return max(1, int(named)) if named.isascii() and named.isdigit() and len(named) < 7 else 1
+
+
+def _first_page() -> None:
+    # Another filter is another list: page 7 of it may not exist.
+    if "page" in st.session_state:
+        st.session_state["page"] = 1
+
+
+def _filters(ctx: Context, actor: Actor) -> AuditFilter:
+    first = st.columns([3, 3], gap="small")
+    text = first[0].text_input(
+        "Search",
+        key="q",
+        type="search",
+        bind="query-params",
+        placeholder="Words, a name, an id",
+        icon=":material/search:",
+        on_change=_first_page,
+    )
+    actions = first[1].multiselect(
+        "What",
+        audit.actions(ctx, actor),
+        key="action",
+        bind="query-params",
+        placeholder="Any action",
+        on_change=_first_page,
+    )
+    second = st.columns(3, gap="small")
+    who = second[0].selectbox(
+        "Who",
+        audit.actor_names(ctx, actor),
+        index=None,
+        key="who",
+        bind="query-params",
+        placeholder="Anybody",
+        on_change=_first_page,
+    )
+    outcome = second[1].selectbox(
+        "Outcome",
+        _OUTCOMES,
+        index=None,
+        key="outcome",
+        bind="query-params",
+        placeholder="Any outcome",
+        format_func=str.capitalize,
+        on_change=_first_page,
+    )
+    span = second[2].selectbox(
+        "When", (*_SPANS, _BETWEEN), key="when", bind="query-params", on_change=_first_page
+    )
+    since, until = _times(ctx, span)
+    return AuditFilter(
+        text=(text or "").strip(),
+        actions=tuple(actions),
+        actor=who or "",
+        outcome=outcome or "",
+        since=since,
+        until=until,
+    )
+
+
+def _times(ctx: Context, span: str) -> tuple[datetime | None, datetime | None]:
+    if span != _BETWEEN:
+        length = _SPANS[span]
+        return (ctx.now() - length if length else None), None
+    zone = viewer_zone()
+    today = ctx.now().astimezone(zone).date()
+    days = st.date_input(
+        "Days",
+        (today - timedelta(days=7), today),
+        key="days",
+        bind="query-params",
+        on_change=_first_page,
+    )
+    if not isinstance(days, tuple) or not days:
+        return None, None
+    # While the second day is not chosen yet, one day is meant.
+    first, last = days[0], days[-1]
+    return (
+        datetime.combine(first, time(), zone).astimezone(UTC),
+        datetime.combine(last + timedelta(days=1), time(), zone).astimezone(UTC),
+    )
+
+
+def _table(events: tuple[AuditEvent, ...], page: int) -> AuditEvent | None:
+    zone = viewer_zone()
+    picked = st.dataframe(
+        {
+            "When": [event.at.astimezone(zone) for event in events],
+            "Who": [event.actor_name for event in events],
+            "What": [event.summary for event in events],
+            "Outcome": [[event.outcome.capitalize()] for event in events],
+        },
+        hide_index=True,
+        width="stretch",
+        height="content" if len(events) <= 15 else 560,
+        column_config={
+            "When": st.column_config.DatetimeColumn(format="D MMM YYYY, HH:mm:ss", width=150),
+            "Who": st.column_config.TextColumn(width=110),
+            "What": st.column_config.TextColumn(width="large"),
+            "Outcome": st.column_config.MultiselectColumn(
+                options=[word.capitalize() for word in _OUTCOMES],
+                color=_OUTCOME_COLOURS,
+                width=90,
+            ),
+        },
+        on_select="rerun",
+        selection_mode="single-row",
+        # New entries move the rows: a selection belongs to exactly this list.
+        key=f"audit_table_{page}_{events[0].id}_{events[-1].id}_{len(events)}",
+        alt="Audit log entries: when, who, what, outcome",
+    )
+    rows = picked.selection.rows
+    return events[rows[0]] if rows and rows[0] < len(events) else None
+
+
+def _details(event: AuditEvent) -> None:
+    st.text(event.summary)
+    facts = {
+        "When": when(event.at),
+        "Who": f"{event.actor_name} ({event.actor_kind})",
+        "Action": event.action,
+        "Subject": f"{event.subject_kind} {event.subject_id}".strip(),
+        "Outcome": event.outcome,
+        "Machine": event.host,
+    }
+    # Plain text throughout: names and ids come from data.
+    for name, value in facts.items():
+        st.caption(name)
+        st.text(value)
+    if event.details:
+        st.caption("Details")
+        st.code(json.dumps(event.details, ensure_ascii=False, indent=2), language="json")
+
+
+def _export(ctx: Context, actor: Actor, wanted: AuditFilter, total: int) -> None:
+    st.download_button(
+        "Export CSV",
+        lambda: audit.export_csv(ctx, actor, wanted),
+        file_name=f"audit-{ctx.now():%Y%m%d-%H%M}.csv",
+        mime="text/csv",
+        key="audit_export",
+        icon=":material/download:",
+        help=f"{plural(total, 'entry', 'entries')} as filtered. The export is recorded too.",
+        on_click="ignore",
+    )
+
+
+main()
