@@ -8,14 +8,43 @@ from __future__ import annotations
 
 import streamlit as st
 
+from services import backup
 from services.core import jobs
-from services.core.access import Permission
+from services.core.access import Actor, Permission
+from services.core.context import Context
+from services.core.errors import Busy, DeskError
 from services.core.jobs import Job, JobState
 from ui.format import duration, plain
-from ui.messages import show_problem
+from ui.messages import say_after_rerun, show_error, show_problem
 from ui.session import guard
 
 _TITLES = {"backup": "Backing up", "restore": "Restoring", "undo": "Undoing the restore"}
+
+
+def back_up_button(ctx: Context, actor: Actor, *, key: str, primary: bool = False) -> None:
+    """The button that starts a backup; while one runs (or a restore) it can't be pressed.
+
+    Two people pressing at once start one: the second is told that it runs already.
+    """
+    running = backup.current(ctx)
+    pressed = st.button(
+        "Back up now",
+        icon=":material/backup:",
+        type="primary" if primary else "secondary",
+        key=key,
+        disabled=running is not None,
+        help=f"A {running.kind} is running." if running is not None else None,
+    )
+    if not pressed:
+        return
+    try:
+        backup.start(ctx, actor)
+    except Busy:
+        say_after_rerun("A backup or restore is running already; see its progress.")
+    except DeskError as error:
+        show_error(error)
+        return
+    st.rerun()
 
 
 def job_progress(job_id: str, *, permission: Permission = Permission.BACKUP_VIEW) -> None:

@@ -1,0 +1,204 @@
+"""Every backup there is, what is in it, and the way back."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from services import backup, restore
+from services.core import jobs
+from services.core.access import Actor, Permission
+from services.core.context import Context
+from services.core.jobs import JobState
+from services.protection.model import SnapshotPage, SnapshotRow
+from ui import format as form
+from ui import restore_flow, snapshot_panel
+from ui.messages import say_after_rerun, show_problem, shown_errors
+from ui.progress import back_up_button, job_progress, show_ended
+from ui.session import open_page
+
+ROWS = 20
+STATES = {"": "All", "verified": "Verified", "unverified": "Not verified", "damaged": "Damaged"}
+KINDS = ("backup", "restore", "undo")
+
+
+def show_head(ctx: Context, actor: Actor) -> None:
+    """What runs now, what can be undone, and how the last run ended if not well."""
+    running = backup.current(ctx)
+    if running is not None:
+        job_progress(running.id)
+        return
+    last = next((job for job in jobs.recent(ctx, KINDS, 5) if job.state.ended), None)
+    if last is not None and last.state is not JobState.SUCCEEDED:
+        show_ended(last)
+    if actor.may(Permission.RESTORE):
+        offer = restore.undo_offer(ctx, actor)
+        if offer is not None:
+            restore_flow.show_undo(ctx, actor, offer)
+
+
+def show_filters() -> tuple[str, str]:
+    """What to look for; kept in the address."""
+    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+        search = st.text_input(
+            "Search",
+            placeholder="Search date, id, who, why",
+            icon=":material/search:",
+            label_visibility="collapsed",
+            key="q",
+            bind="query-params",
+            on_change=_first_page,
+            width=250,
+        )
+        state = st.segmented_control(
+            "State",
+            list(STATES),
+            default="",
+            required=True,
+            format_func=STATES.__getitem__,
+            label_visibility="collapsed",
+            key="state",
+            bind="query-params",
+            on_change=_first_page,
+        )
+    return search.strip(), state or ""
+
+
+def _first_page() -> None:
+    st.session_state["page"] = 1
+
+
+def show_list(ctx: Context, actor: Actor, *, narrow: bool) -> None:
+    """The list; a chosen row opens beside it."""
+    search, state = show_filters()
+    page = st.session_state.get("page", 1)
+    found = backup.snapshots(ctx, actor, search=search, state=state, page=page, rows=ROWS)
+    if found.store_error is not None:
+        message, hint = found.store_error
+        show_problem(
+            f"{message} The list below is what the desk knew before.",
+            hint,
+            calm=True,
+            icon=":material/cloud_off:",
+        )
+    slot = st.container()
+    pages = max(1, -(-found.total // ROWS))
+    if pages > 1:
+        chosen = st.pagination(pages, key="page", bind="query-params")
+        if chosen != page:  # the address named it, and only now it is known
+            found = backup.snapshots(ctx, actor, search=search, state=state, page=chosen, rows=ROWS)
+    with slot:
+        if found.rows:
+            _table(ctx, found, narrow=narrow)
+        else:
+            _nothing(found, filtered=bool(search or state))
+    _as_of(ctx, actor, found)
+
+
+def _table(ctx: Context, found: SnapshotPage, *, narrow: bool) -> None:
+    now, zone = ctx.now(), form.viewer_zone()
+    rows = found.rows
+    columns: dict[str, list[object]] = {
+        "When": [form.when_short(row.created_at, now, zone) for row in rows],
+        "State": [[snapshot_panel.state_of(row)] for row in rows],
+        "Why": [snapshot_panel.REASONS.get(row.reason, row.reason) for row in rows],
+    }
+    if not narrow:
+        columns["Asked by"] = [row.asked_by for row in rows]
+    columns["Data"] = [form.size(row.plain_bytes) for row in rows]
+    if not narrow:
+        columns["Stored"] = [form.size(row.stored_bytes) for row in rows]
+    columns["Orders"] = [form.number(row.headline.get("orders")) for row in rows]
+    # The key names the rows: a selection is a position, and must not move to another row
+    # when a new backup pushes the list down.
+    key = f"list_{rows[0].id}_{len(rows)}_{narrow}"
+    wanted = st.query_params.get("snapshot")
+    st.dataframe(
+        columns,
+        hide_index=True,
+        width="stretch",
+        height=38 * (len(rows) + 1) if len(rows) < ROWS else 38 * (ROWS + 1),
+        row_height=38,
+        key=key,
+        on_select=lambda: _chosen(key, rows),
+        selection_mode="single-row",
+        selection_default={
+            "selection": {"rows": [n for n, row in enumerate(rows) if row.id == wanted]}
+        },
+        alt=f"{form.plural(found.total, 'backup')}, newest first",
+        column_config={
+            "State": st.column_config.MultiselectColumn(
+                options=list(snapshot_panel.STATE_COLOURS),
+                color=list(snapshot_panel.STATE_COLOURS.values()),
+                width=118,
+            ),
+            "When": st.column_config.TextColumn(width=128, help=f"In {_zone_name(ctx)}"),
+            "Why": st.column_config.TextColumn(width=112),
+            "Data": st.column_config.TextColumn(width=74, help="Before compression"),
+            "Stored": st.column_config.TextColumn(width=74, help="What it takes in the store"),
+            "Orders": st.column_config.TextColumn(width=70, help="Orders in the shop then"),
+        },
+    )
+
+
+def _zone_name(ctx: Context) -> str:
+    return f"{ctx.now().astimezone(form.viewer_zone()):%Z} (your time zone)"
+
+
+def _chosen(key: str, rows: tuple[SnapshotRow, ...]) -> None:
+    picked = st.session_state[key]["selection"]["rows"]
+    if picked and picked[0] < len(rows):
+        st.query_params["snapshot"] = rows[picked[0]].id
+    else:
+        st.query_params.pop("snapshot", None)
+
+
+def _nothing(found: SnapshotPage, *, filtered: bool) -> None:
+    with st.container(border=True):
+        if filtered:
+            st.markdown("No backup matches.")
+            st.caption("Clear the search, or choose All.")
+        else:
+            st.markdown("**There is no backup yet.**")
+            st.caption(
+                "A backup holds the shop's database, the knowledge base, the vectors, the "
+                "pictures and the desk's own records. Press Back up now, then let cron make "
+                "one every night (docs/deploy has the line)."
+            )
+
+
+def _as_of(ctx: Context, actor: Actor, found: SnapshotPage) -> None:
+    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+        at = found.refreshed_at
+        as_of = f"as of {form.when_short(at, ctx.now())}" if at else "not listed yet"
+        st.caption(
+            f"{form.plural(found.total, 'backup')} in {form.plain(found.store_url)}, {as_of}",
+            width="content",
+        )
+        if st.button("Refresh", icon=":material/refresh:", type="tertiary", key="refresh"):
+            with shown_errors():
+                result = backup.refresh(ctx, actor)
+                more = f"{len(result.added)} new, {len(result.removed)} gone"
+                bad = f", {len(result.unreadable)} unreadable" if result.unreadable else ""
+                say_after_rerun(f"{form.plural(result.total, 'backup')}: {more}{bad}.")
+                st.rerun()
+
+
+def main() -> None:
+    """Show the page."""
+    ctx, actor = open_page("Backups", Permission.BACKUP_VIEW)
+    with shown_errors():
+        if actor.may(Permission.BACKUP_CREATE):
+            back_up_button(ctx, actor, key="back_up", primary=True)
+        show_head(ctx, actor)
+        wanted = st.query_params.get("snapshot")
+        if wanted is None:
+            show_list(ctx, actor, narrow=False)
+            return
+        left, right = st.columns([3, 2])
+        with left:
+            show_list(ctx, actor, narrow=True)
+        with right, shown_errors():
+            snapshot_panel.show(ctx, actor, wanted)
+
+
+main()

@@ -1,0 +1,287 @@
+"""The first screen: is the data safe, what would come back, and what needs attention."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from services import backup, monitor
+from services.core.access import Actor, Permission
+from services.core.context import Context
+from services.protection.model import DayMark, DayState
+from services.watch.facts import since_last_visit
+from services.watch.posture import Action, Facts, Finding, Posture, State
+from ui import charts
+from ui import format as form
+from ui.messages import shown_errors
+from ui.progress import back_up_button, job_progress
+from ui.session import open_page
+from ui.theme import MARK_COLOURS, MARK_WORDS, STATE_WORDS, TONE_ICONS, palette
+
+STRIP_DAYS = 90
+COVERAGE_DAYS = 30
+
+
+def show_state(ctx: Context, actor: Actor, facts: Facts, posture: Posture) -> None:
+    """The one sentence, and the button that makes it better."""
+    word, icon, colour = STATE_WORDS[posture.state]
+    with st.container(border=True, key="state"):
+        with st.container(horizontal=True, vertical_alignment="center", wrap=True):
+            with st.container(width="stretch", gap="xsmall"):
+                st.markdown(f"### :{colour}[:material/{icon}: {word}]", width="stretch")
+                st.markdown(_sentence(ctx, facts, posture))
+            if actor.may(Permission.BACKUP_CREATE):
+                back_up_button(ctx, actor, key="back_up", primary=True)
+        running = backup.current(ctx)
+        if running is not None:
+            job_progress(running.id, permission=Permission.OVERVIEW_VIEW)
+
+
+def _sentence(ctx: Context, facts: Facts, posture: Posture) -> str:
+    lost = "the shop's data" if facts.store_is_local else "everything here"
+    point = posture.recovery_point
+    if point is None:
+        return f"If {lost} vanished now, **nothing would come back**: there is no backup yet."
+    now = ctx.now()
+    text = (
+        f"If {lost} vanished now, you would get back **all data up to "
+        f"{form.when_short(point.at, now)}** ({form.age(point.at, now)})"
+    )
+    if facts.recovery_seconds is not None:
+        text += f", in **about {form.duration(_round(facts.recovery_seconds))}**"
+    text += "."
+    if point.verified_at is not None:
+        text += f" That backup was read back in full {form.age(point.verified_at, now)}."
+    else:
+        text += " That backup has not been read back in full yet."
+    if posture.state is State.AT_RISK:
+        text = f"{form.plain(posture.risks[0].text)} {text}"
+    return text
+
+
+def _round(seconds: float) -> float:
+    """To what "about" can mean: whole minutes above three, tens of seconds above half a one."""
+    if seconds > 180:
+        return round(seconds / 60) * 60
+    return round(seconds / 10) * 10 if seconds > 30 else max(round(seconds), 1)
+
+
+def show_figures(ctx: Context, facts: Facts, days: tuple[DayState, ...]) -> None:
+    """The figures behind the sentence, each with what it means below."""
+    now = ctx.now()
+    newest, verified = facts.newest, facts.newest_verified
+    covered, window = _coverage(days)
+    with st.grid(4, min_column_width=150, gap="small"):
+        _figure(
+            "Newest backup",
+            form.age(newest.at, now) if newest else "none",
+            f"{form.when_short(newest.at, now)}, "
+            + ("verified" if newest.verified_at else "not verified")
+            if newest
+            else "make the first one",
+            form.when(newest.at) if newest else "",
+        )
+        checked = verified.verified_at if verified else None
+        _figure(
+            "Last verified",
+            form.age(checked, now),
+            "read back in full" if checked else "nothing was read back yet",
+            "Every stored byte was fetched again, unpacked and compared with what was backed up."
+            + (f" {form.when(checked)}" if checked else ""),
+        )
+        _figure(
+            "Recovery time",
+            form.duration(facts.recovery_seconds)
+            if facts.recovery_seconds is not None
+            else "not measured",
+            "the last restore" if facts.recovery_seconds is not None else "no restore so far",
+            "How long the last restore took, with its safety backup and its checks.",
+        )
+        _figure(
+            "Coverage",
+            f"{covered} of {form.plural(window, 'day')}",
+            "with a backup" if window else "counting starts today",
+            f"Of the last {COVERAGE_DAYS} finished days in which the desk was in use.",
+        )
+
+
+def _figure(label: str, value: str, below: str, explanation: str) -> None:
+    with st.container(border=True, height="stretch", gap="xxsmall"):
+        st.metric(label, value, help=explanation or None)
+        st.caption(below)
+
+
+def _coverage(days: tuple[DayState, ...]) -> tuple[int, int]:
+    """Days with a backup, of the last days in use; today counts only once it has one."""
+    used = [day for day in days[-COVERAGE_DAYS:] if day.mark is not DayMark.BEFORE]
+    if used and not used[-1].snapshots:
+        used = used[:-1]
+    return sum(bool(day.snapshots) for day in used), len(used)
+
+
+def show_strip(actor: Actor, days: tuple[DayState, ...]) -> None:
+    """Ninety days at a glance; a tick opens its day."""
+    with st.container(border=True, key="strip"):
+        counted = [
+            f":{MARK_COLOURS[mark]}[:material/{icon}:] {sum(d.mark is mark for d in days)} {word}"
+            for mark, icon, word in (
+                (DayMark.VERIFIED, "check_circle", "verified"),
+                (DayMark.MADE, "circle", "made, not verified"),
+                (DayMark.FAILED, "cancel", "failed"),
+                (DayMark.MISSING, "radio_button_unchecked", "missing"),
+            )
+            if any(d.mark is mark for d in days)
+        ]
+        with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+            st.markdown(f"**Last {STRIP_DAYS} days**", width="content")
+            st.caption(" · ".join(counted) or "Nothing to show yet", width="stretch")
+            told = [day for day in reversed(days) if day.snapshots or day.errors]
+            picked = st.selectbox(
+                "Open a day",
+                [day.day.isoformat() for day in told],
+                index=None,
+                placeholder="Open a day",
+                format_func=lambda value: _day_label(value, days),
+                label_visibility="collapsed",
+                key="picked_day",
+                width=190,
+            )
+        chosen = charts.draw(
+            charts.strip(days, palette()),
+            "strip_chart",
+            charts.strip_words(days),
+            on_select="rerun",
+            selection_mode="points",
+        )
+        points = chosen.selection.points if chosen else []
+        wanted = points[0]["customdata"][0] if points else picked
+        day = next((day for day in days if day.day.isoformat() == wanted), None)
+        if day is not None:
+            _show_day(actor, day)
+
+
+def _day_label(value: str, days: tuple[DayState, ...]) -> str:
+    day = next(day for day in days if day.day.isoformat() == value)
+    return f"{day.day.day} {day.day:%b %Y}, {MARK_WORDS[day.mark]}"
+
+
+def _show_day(actor: Actor, day: DayState) -> None:
+    with st.container(key="day", gap="xsmall"):
+        st.markdown(f"**{day.day:%A} {day.day.day} {day.day:%B %Y}**: {MARK_WORDS[day.mark]}")
+        for error in day.errors:
+            st.markdown(f":red[:material/cancel:] {form.plain(error)}")
+        if not day.snapshots and not day.errors:
+            st.caption("No backup was tried on this day.")
+        if not actor.may(Permission.BACKUP_VIEW):
+            return
+        with st.container(horizontal=True, gap="small"):
+            for snapshot_id in day.snapshots:
+                if st.button(
+                    f"Open {snapshot_id[9:11]}:{snapshot_id[11:13]} UTC",
+                    icon=":material/arrow_forward:",
+                    key=f"open_{snapshot_id}",
+                ):
+                    st.switch_page("pages/backups.py", query_params={"snapshot": snapshot_id})
+
+
+def show_attention(ctx: Context, actor: Actor, posture: Posture) -> None:
+    """What needs somebody, since when, and one button each."""
+    with st.container(border=True, height="stretch", key="attention"):
+        st.markdown("**Needs attention**")
+        if not posture.findings:
+            st.markdown(":green[:material/check_circle:] Nothing. Everything runs as it should.")
+        for number, finding in enumerate(posture.findings):
+            _show_finding(ctx, actor, finding, number)
+
+
+def _show_finding(ctx: Context, actor: Actor, finding: Finding, number: int) -> None:
+    icon, colour = TONE_ICONS[finding.tone]
+    since = f" Since {form.when_short(finding.since, ctx.now())}." if finding.since else ""
+    with st.container(gap="xsmall", key=f"finding_{number}"):
+        st.markdown(f":{colour}[:material/{icon}:] {form.plain(finding.text)}")
+        with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+            st.caption(f"{form.plain(finding.hint)}{since}", width="stretch")
+            _action(ctx, actor, finding, number)
+
+
+def _action(ctx: Context, actor: Actor, finding: Finding, number: int) -> None:
+    key = f"act_{number}"
+    if finding.action is Action.BACK_UP:
+        if actor.may(Permission.BACKUP_CREATE):
+            back_up_button(ctx, actor, key=key)
+        return
+    label, icon, page, permission = _DOORS[finding.action] if finding.action else _NOWHERE
+    if page and actor.may(permission) and st.button(label, icon=icon, key=key):
+        st.switch_page(page)
+
+
+_NOWHERE = ("", "", "", Permission.OVERVIEW_VIEW)
+_DOORS = {
+    Action.SEE_BACKUPS: (
+        "See backups",
+        ":material/backup:",
+        "pages/backups.py",
+        Permission.BACKUP_VIEW,
+    ),
+    Action.SEE_STORE: (
+        "See backups",
+        ":material/backup:",
+        "pages/backups.py",
+        Permission.BACKUP_VIEW,
+    ),
+    Action.IMPORT_KB: (
+        "Import it",
+        ":material/upload_file:",
+        "pages/knowledge.py",
+        Permission.KB_EDIT,
+    ),
+    Action.SEE_DISKS: (
+        "See disks",
+        ":material/hard_drive:",
+        "pages/monitoring.py",
+        Permission.MONITORING_VIEW,
+    ),
+}
+
+
+def show_news(ctx: Context, actor: Actor) -> None:
+    """Who did what since this person was here before."""
+    news = since_last_visit(ctx, actor)
+    now = ctx.now()
+    with st.container(border=True, height="stretch", key="news"):
+        since = f", {form.when_short(news.since, now)}" if news.since else ""
+        st.markdown(f"**Since your last visit{since}**")
+        if not news.items:
+            st.caption("Nothing was done since then.")
+            return
+        for item in news.items:
+            mark = ":red[:material/cancel:] " if item.failed else ""
+            with st.container(gap=None):
+                st.markdown(f"{mark}{form.plain(item.what)}")
+                st.caption(f"{form.plain(item.who)} · {form.when_short(item.at, now)}")
+        if news.total > len(news.items):
+            rest = form.plural(news.total - len(news.items), "more event")
+            if actor.may(Permission.AUDIT_VIEW):
+                if st.button(f"{rest} in the audit log", key="more_news", type="tertiary"):
+                    st.switch_page("pages/audit.py")
+            else:
+                st.caption(f"and {rest}")
+
+
+def main() -> None:
+    """Show the page."""
+    ctx, actor = open_page("Overview", Permission.OVERVIEW_VIEW)
+    with shown_errors():
+        monitor.sample_if_old(ctx, actor)
+        facts, posture = monitor.posture(ctx, actor)
+        days = backup.days(ctx, actor, STRIP_DAYS)
+        show_state(ctx, actor, facts, posture)
+        show_figures(ctx, facts, days)
+        show_strip(actor, days)
+        left, right = st.columns(2)
+        with left:
+            show_attention(ctx, actor, posture)
+        with right:
+            show_news(ctx, actor)
+
+
+main()

@@ -1,0 +1,141 @@
+"""Going back to a backup: choose, see what would change, confirm, watch, undo."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from services import restore
+from services.core.access import Actor
+from services.core.context import Context
+from services.core.errors import Busy
+from services.protection.model import Manifest, Part
+from services.protection.rescue.plan import RESTORABLE, RestorePlan
+from services.protection.rescue.words import Tone
+from ui import format as form
+from ui.messages import say_after_rerun, shown_errors
+
+_PLAN = "restore_plan"
+_TITLES = {
+    Part.DATABASE: "Database",
+    Part.KNOWLEDGE: "Knowledge base",
+    Part.VECTORS: "Vectors",
+    Part.IMAGES: "Pictures",
+}
+_TONES = {
+    Tone.LOST: ("do_not_disturb_on", "red"),
+    Tone.BACK: ("add_circle", "green"),
+    Tone.CHANGED: ("change_circle", "orange"),
+    Tone.NOTE: ("info", "gray"),
+}
+_ENTRIES_SHOWN = 40
+
+
+def show(ctx: Context, actor: Actor, manifest: Manifest) -> None:
+    """The flow for one backup, as far as this person has come."""
+    held = [part for part in _TITLES if part in manifest.parts & RESTORABLE]
+    chosen = st.pills(
+        "What to put back",
+        held,
+        selection_mode="multi",
+        default=held,
+        format_func=_TITLES.__getitem__,
+        key=f"parts_{manifest.id}",
+    )
+    parts = frozenset(chosen)
+    if Part.DATABASE in parts:
+        st.caption("The database brings its knowledge base with it.")
+    if st.button(
+        "Preview",
+        icon=":material/preview:",
+        key="preview",
+        disabled=not parts,
+        help="Compares the backup with the shop as it is now. Nothing is changed.",
+    ):
+        st.session_state.pop(_PLAN, None)
+        with shown_errors():
+            st.session_state[_PLAN] = (parts, _preview(ctx, actor, manifest.id, parts))
+    kept_parts, plan = st.session_state.get(_PLAN, (None, None))
+    if plan is not None and plan.snapshot_id == manifest.id and kept_parts == parts:
+        _show_plan(ctx, actor, plan)
+
+
+def _preview(ctx: Context, actor: Actor, snapshot_id: str, parts: frozenset[Part]) -> RestorePlan:
+    bar = st.progress(0.0, text="Comparing with the shop as it is now")
+
+    def watch(step: str, fraction: float | None) -> None:
+        bar.progress(min(max(fraction or 0.0, 0.0), 1.0), text=form.plain(step))
+
+    plan = restore.preview(ctx, actor, snapshot_id, parts, watcher=watch)
+    bar.empty()
+    return plan
+
+
+def _show_plan(ctx: Context, actor: Actor, plan: RestorePlan) -> None:
+    st.markdown("**What would change**")
+    for line in plan.lines:
+        icon, colour = _TONES[line.tone]
+        st.markdown(f":{colour}[:material/{icon}:] {form.plain(line.text)}")
+    if not plan.lines:
+        st.markdown(":gray[:material/info:] Nothing: the shop is as it was then.")
+    _show_entries(plan)
+    if plan.writer:
+        st.warning(form.plain(plan.writer), icon=":material/edit:")
+    notes = ["A safety backup of now is made and verified first. You can undo this restore."]
+    if plan.restart:
+        notes.append("The shop has to be started again afterwards.")
+    st.info(" ".join(notes), icon=":material/undo:")
+    st.caption(
+        f"Takes about {form.duration(plan.seconds)} and needs {form.size(plan.bytes_needed)} of "
+        f"disk space. Compared {form.age(plan.made_at, ctx.now())}."
+    )
+    with st.form("confirm", border=False, enter_to_submit=False):
+        typed = st.text_input(
+            f"Type **{form.plain(plan.word)}** to confirm", key="typed", autocomplete="off"
+        )
+        pressed = st.form_submit_button(
+            f"Restore {form.when_short(plan.snapshot_at, ctx.now())}",
+            type="primary",
+            icon=":material/settings_backup_restore:",
+            key="restore",
+            width="stretch",
+        )
+    if pressed:
+        with shown_errors():
+            restore.start(ctx, actor, plan, typed)
+            st.session_state.pop(_PLAN, None)
+            st.rerun()
+
+
+def _show_entries(plan: RestorePlan) -> None:
+    groups = {
+        "come back": plan.entries.back,
+        "would be lost": plan.entries.lost,
+        "go back to their earlier text": plan.entries.changed,
+    }
+    if not any(groups.values()):
+        return
+    with st.expander("Knowledge base entries", key="plan_entries"):
+        for what, paths in groups.items():
+            if paths:
+                st.caption(f"{form.plural(len(paths), 'entry', 'entries')} {what}")
+                shown = "\n".join(paths[:_ENTRIES_SHOWN])
+                more = len(paths) - _ENTRIES_SHOWN
+                st.text(shown + (f"\nand {more} more" if more > 0 else ""))
+
+
+def show_undo(ctx: Context, actor: Actor, offer: restore.UndoOffer) -> None:
+    """What was restored, that it was checked, and the way back from it."""
+    with (
+        st.container(border=True, key="undo_offer"),
+        st.container(horizontal=True, vertical_alignment="center"),
+    ):
+        st.markdown(
+            f":green[:material/check_circle:] Restored {form.age(offer.restored_at, ctx.now())}",
+            width="stretch",
+        )
+        if st.button("Undo this restore", icon=":material/undo:", key="undo"):
+            try:
+                restore.start_undo(ctx, actor, offer)
+            except Busy:
+                say_after_rerun("A backup or restore is running already; see its progress.")
+            st.rerun()

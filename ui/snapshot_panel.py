@@ -1,0 +1,181 @@
+"""One backup beside the list: what it holds, how to get it out, how to go back to it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import streamlit as st
+
+from services import backup
+from services.core.access import Actor, Permission
+from services.core.context import Context
+from services.core.errors import DeskError, Refused
+from services.people import sessions
+from services.protection.model import Component, Manifest, Part, SnapshotRow
+from ui import format as form
+from ui import restore_flow, session
+from ui.messages import say_after_rerun, show_error, shown_errors
+
+DOWNLOAD_LIMIT = 200_000_000
+"""Larger parts are fetched from the store directly: a browser download is held in the web
+server's memory until it has been sent."""
+
+REASONS = {
+    "manual": "by hand",
+    "scheduled": "scheduled",
+    "safety": "before a restore",
+    "cron": "scheduled",
+}
+STATE_COLOURS = {"verified": "green", "not verified": "gray", "damaged": "red"}
+PARTS: dict[Part, tuple[str, str]] = {
+    Part.DATABASE: ("Shop database", "database"),
+    Part.KNOWLEDGE: ("Knowledge base", "menu_book"),
+    Part.VECTORS: ("Vectors", "scatter_plot"),
+    Part.IMAGES: ("Pictures", "image"),
+    Part.CONTROL: ("The desk's records", "shield_person"),
+}
+_HEADLINES = {"orders": "order", "products": "product", "users": "customer"}
+
+
+def state_of(row: SnapshotRow) -> str:
+    """The word for how far a backup can be trusted."""
+    if row.verify_error:
+        return "damaged"
+    return "verified" if row.verified_at else "not verified"
+
+
+def show(ctx: Context, actor: Actor, snapshot_id: str) -> None:
+    """The panel of one backup."""
+    with st.container(border=True, key="panel"):
+        row = backup.snapshot(ctx, actor, snapshot_id)
+        _head(ctx, row)
+        try:
+            manifest = backup.manifest(ctx, actor, snapshot_id)
+        except DeskError as error:
+            show_error(error)
+            return
+        if actor.may(Permission.RESTORE):
+            back, contents = st.tabs(["Restore", "Contents"], key="panel_tab")
+            with back, shown_errors():
+                restore_flow.show(ctx, actor, manifest)
+            with contents, shown_errors():
+                _contents(ctx, actor, row, manifest)
+        else:
+            _contents(ctx, actor, row, manifest)
+
+
+def _head(ctx: Context, row: SnapshotRow) -> None:
+    now = ctx.now()
+    with st.container(
+        horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"
+    ):
+        st.markdown(f"**Backup of {form.when_short(row.created_at, now)}**", width="content")
+        if st.button("Close", icon=":material/close:", type="tertiary", key="close_panel"):
+            st.query_params.pop("snapshot", None)
+            st.rerun()
+    word = state_of(row)
+    icon = {"verified": "check_circle", "damaged": "error"}.get(word, "circle")
+    checked = f" {form.age(row.verified_at, now)}" if row.verified_at else ""
+    held = " · ".join(
+        form.plural(row.headline[name], noun)
+        for name, noun in _HEADLINES.items()
+        if name in row.headline
+    )
+    st.markdown(f":{STATE_COLOURS[word]}[:material/{icon}: {word}{checked}]")
+    st.caption(f"{form.when(row.created_at)} · {held}" if held else form.when(row.created_at))
+    if row.verify_error:
+        st.caption(form.plain(row.verify_error))
+
+
+def _contents(ctx: Context, actor: Actor, row: SnapshotRow, manifest: Manifest) -> None:
+    facts = {
+        "Id": manifest.id,
+        "Why": REASONS.get(manifest.reason, manifest.reason),
+        "Asked by": f"{manifest.asked_by} on {manifest.host}",
+        "Data": f"{form.size(manifest.plain_bytes)}, stored in {form.size(manifest.stored_bytes)}",
+        "Rows": f"{form.number(sum(t.rows for t in manifest.tables.values()))} in "
+        f"{form.plural(len(manifest.tables), 'table')}",
+        "Pictures": f"{form.number(manifest.image_count)}, {form.size(manifest.image_bytes)}",
+        "Took": form.duration(sum(manifest.step_seconds.values())),
+    }
+    st.table({"": list(facts), " ": list(facts.values())}, border="horizontal", hide_header=True)
+    for note in manifest.notes:
+        st.caption(f":material/info: {form.plain(note)}")
+    if actor.may(Permission.BACKUP_CREATE):
+        _verify_again(ctx, actor, row)
+    st.markdown("**Parts**")
+    st.caption("Each part opens with standard tools. If this program is gone, your data is not.")
+    for component in manifest.components:
+        _component(ctx, actor, manifest, component)
+
+
+def _verify_again(ctx: Context, actor: Actor, row: SnapshotRow) -> None:
+    pressed = st.button(
+        "Verify again",
+        icon=":material/fact_check:",
+        key="verify",
+        help="Fetches every stored byte, unpacks it and compares it with what was backed up.",
+    )
+    if not pressed:
+        return
+    with shown_errors():
+        with st.spinner("Reading every part back ..."):
+            checked = backup.verify(ctx, actor, row.id)
+        if checked.verify_error:
+            say_after_rerun("The backup is damaged.", ":material/error:")
+        else:
+            say_after_rerun("Read back in full: every byte is as it was backed up.")
+        st.rerun()
+
+
+def _component(ctx: Context, actor: Actor, manifest: Manifest, component: Component) -> None:
+    title, icon = PARTS[component.part]
+    with st.expander(
+        f"{title}: {form.size(component.stored_bytes)}",
+        icon=f":material/{icon}:",
+        key=f"part_{component.name}",
+    ):
+        st.text(f"{component.name}\n{form.size(component.plain_bytes)} before compression")
+        st.caption("Open it without this program")
+        st.code(component.open_with, language="bash", wrap_lines=True)
+        if not actor.may(Permission.BACKUP_DOWNLOAD):
+            return
+        if component.stored_bytes > DOWNLOAD_LIMIT:
+            st.caption(
+                f"Larger than {form.size(DOWNLOAD_LIMIT)}: fetch it from the store directly."
+            )
+            st.code(_fetch_command(ctx, component), language="bash", wrap_lines=True)
+            return
+        st.download_button(
+            "Download",
+            data=_reader(manifest.id, component.name),
+            file_name=f"{manifest.id}-{component.name}",
+            mime="application/octet-stream",
+            icon=":material/download:",
+            on_click="ignore",
+            key=f"download_{component.name}",
+        )
+
+
+def _fetch_command(ctx: Context, component: Component) -> str:
+    url = backup.store_url(ctx)
+    if url.startswith("file:"):
+        return f"cp '{url.removeprefix('file:')}/{component.key}' ."
+    return f"aws s3 cp '{url}/{component.key}' ."
+
+
+def _reader(snapshot_id: str, name: str) -> Callable[[], bytes]:
+    """Reads the part when somebody clicks, not before, and asks again who that is.
+
+    Streamlit calls it outside the page's run, so the sign-in is looked up by its token.
+    """
+    ctx, held = session.context(), session.token()
+
+    def read() -> bytes:
+        signed_in = sessions.check(ctx, held, touch=False) if held else None
+        if signed_in is None:
+            raise Refused("You are signed out; nothing was downloaded.", "Sign in again.")
+        with backup.open_component(ctx, signed_in.actor, snapshot_id, name) as (_part, stream):
+            return stream.read()
+
+    return read

@@ -1,0 +1,122 @@
+"""Colours: of states (never without a word or an icon) and of the things in charts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import streamlit as st
+
+from services.protection.model import DayMark
+from services.watch.posture import State, Tone
+
+
+@dataclass(frozen=True)
+class Palette:
+    """The colours that charts need, for one of the two modes."""
+
+    ok: str
+    warning: str
+    bad: str
+    made: str  # a backup that is not verified yet
+    none: str  # nothing there; also grid lines
+    text: str
+    muted: str
+    surface: str
+
+
+LIGHT = Palette(
+    ok="#15803D",
+    warning="#B45309",
+    bad="#B91C1C",
+    made="#8CC7C1",
+    none="#E3E7EB",
+    text="#16202A",
+    muted="#5B6672",
+    surface="#FFFFFF",
+)
+DARK = Palette(
+    ok="#34D399",
+    warning="#FBBF24",
+    bad="#F87171",
+    made="#5EAAA2",
+    none="#2A3238",
+    text="#E6EAED",
+    muted="#9AA5AF",
+    surface="#0F1417",
+)
+
+BLUE, ORANGE, GREEN, PINK, SKY, VERMILION, GREY = (
+    "#0072B2",
+    "#E69F00",
+    "#009E73",
+    "#CC79A7",
+    "#56B4E9",
+    "#D55E00",
+    "#999999",
+)
+"""Okabe and Ito's colours, which people with any colour vision tell apart."""
+
+THINGS: dict[str, str] = {
+    "shop.database_bytes": BLUE,
+    "vectors.bytes": PINK,
+    "images.bytes": SKY,
+    "control.bytes": GREY,
+    "backup.data_bytes": BLUE,
+    "backup.stored_bytes": ORANGE,
+    "disk.free_bytes": GREEN,
+    "orders": VERMILION,
+    "order_items": ORANGE,
+    "products": BLUE,
+    "users": GREEN,
+    "cart_items": SKY,
+    "kb_entries": PINK,
+}
+"""The colour of each thing, the same on every page."""
+
+STATE_WORDS: dict[State, tuple[str, str, str]] = {
+    State.SAFE: ("Safe", "verified_user", "green"),
+    State.AT_RISK: ("At risk", "gpp_maybe", "orange"),
+    State.UNPROTECTED: ("Not protected yet", "remove_moderator", "red"),
+}
+"""Of each state: its word, icon and Markdown colour."""
+
+TONE_ICONS: dict[Tone, tuple[str, str]] = {
+    Tone.BAD: ("error", "red"),
+    Tone.WARNING: ("warning", "orange"),
+    Tone.NOTE: ("info", "gray"),
+}
+"""Of each finding's tone: icon and Markdown colour."""
+
+MARK_WORDS: dict[DayMark, str] = {
+    DayMark.VERIFIED: "verified",
+    DayMark.MADE: "made, not verified",
+    DayMark.FAILED: "failed",
+    DayMark.MISSING: "missing",
+    DayMark.BEFORE: "before the desk",
+}
+
+
+MARK_COLOURS: dict[DayMark, str] = {
+    DayMark.VERIFIED: "green",
+    DayMark.MADE: "primary",
+    DayMark.FAILED: "red",
+    DayMark.MISSING: "orange",
+    DayMark.BEFORE: "gray",
+}
+"""Of each mark: the Markdown colour of its icon."""
+
+
+def palette() -> Palette:
+    """The colours of the mode that the viewer sees."""
+    return DARK if st.context.theme.type == "dark" else LIGHT
+
+
+def mark_colour(mark: DayMark, colours: Palette) -> str:
+    """The colour of a day in the strip."""
+    return {
+        DayMark.VERIFIED: colours.ok,
+        DayMark.MADE: colours.made,
+        DayMark.FAILED: colours.bad,
+        DayMark.MISSING: colours.warning,
+        DayMark.BEFORE: colours.none,
+    }[mark]
