@@ -77,6 +77,8 @@ def load_marker(path: Path) -> SampleShop | None:
     """
     try:
         values: dict[str, Any] = json.loads(path.read_text("utf-8"))
+        if not isinstance(values["files"], list):
+            raise TypeError("no list of files")
         return SampleShop(
             created_at=datetime.fromisoformat(values["created_at"]),
             seed=int(values["seed"]),

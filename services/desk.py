@@ -1,0 +1,248 @@
+"""Start the desk: `python -m services.desk --port 8501`, which is what `make run` runs.
+
+Checks the settings, puts this installation in order (tables, secrets, a restore that was
+killed, a sample shop where there is no shop), says where the desk is, and becomes the web
+server.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+if __name__ == "__main__":
+    # Run as a file, Python puts services/ first on the path, ahead of the standard library.
+    sys.path[0] = str(Path(__file__).resolve().parents[1])
+
+import argparse
+import errno
+import hashlib
+import hmac
+import logging
+import os
+import shutil
+import socket
+from datetime import UTC, datetime, timedelta
+
+from services.core import jobs
+from services.core.access import system_actor
+from services.core.context import Context, open_context
+from services.core.errors import (
+    EXIT_FAILED,
+    EXIT_USAGE,
+    DeskError,
+    Misconfigured,
+    describe,
+    exit_code,
+)
+from services.core.settings import PROJECT_ROOT, Settings, load_settings, mask_url
+from services.people import accounts, setup
+from services.shop.attach import ShopState, attach, status
+from services.shop.sample_state import is_sample
+
+DEFAULT_PORT = 8501
+DEFAULT_ADDRESS = "127.0.0.1"
+_OLD = timedelta(days=1)
+_FEW_CHARACTERS = 8  # different ones: a random code of 12 has more
+
+log = logging.getLogger("desk")
+
+
+def prepare(ctx: Context) -> None:
+    """Put this installation in order before anybody looks at it.
+
+    Raises:
+        DeskError: something that would stop the desk from working; a shop that is missing
+            or damaged is not among it, for that is when the desk is needed.
+    """
+    refuse_weak_secrets(ctx.settings)
+    setup.secret_key(ctx)
+    jobs.reap(ctx)
+    recovered = _recover(ctx)
+    if status(ctx).state is ShopState.MISSING:
+        _build_sample(ctx)
+    try:
+        attach(ctx)
+    except DeskError as error:
+        _say(f"The shop is not attached. {error}")
+    if recovered:
+        sweep(ctx)
+
+
+def refuse_weak_secrets(settings: Settings) -> None:
+    """In production, stop when a secret could be guessed.
+
+    Raises:
+        Misconfigured: names the variable, never what it holds.
+    """
+    if settings.app_env != "production":
+        return
+    for name, secret in (
+        ("DESK_SECRET_KEY", settings.desk_secret_key),
+        ("DESK_SETUP_CODE", settings.desk_setup_code),
+    ):
+        plain = secret.get_secret_value().lower() if secret else ""
+        if plain and (len(set(plain)) < _FEW_CHARACTERS or "change" in plain):
+            raise Misconfigured(
+                f"{name} is too easy to guess for production. Nothing was started.",
+                "Use the output of `openssl rand -hex 32`, or leave it out: the desk makes one.",
+            )
+
+
+def sweep(ctx: Context) -> list[str]:
+    """Remove what killed captures and downloads left in the scratch folder over a day ago.
+
+    Returns:
+        The names that were removed.
+    """
+    from services.protection.model import PROTECTION_LOCK
+
+    folder = ctx.settings.temp_dir
+    if not folder.is_dir() or jobs.active(ctx, PROTECTION_LOCK) is not None:
+        return []
+    swept = []
+    for path in sorted(folder.iterdir()):
+        newest = max(p.lstat().st_mtime for p in (path, *path.rglob("*")))
+        if ctx.now() - datetime.fromtimestamp(newest, UTC) < _OLD:
+            continue
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
+        swept.append(path.name)
+    return swept
+
+
+def greeting(ctx: Context, address: str, port: int) -> str:
+    """What the console says: what the desk looks at, where it is, how to get in."""
+    found = status(ctx)
+    shop = mask_url(found.where)
+    if is_sample(ctx):
+        shop = f"sample data (remove it with `{_python()} -m services.sample remove`)"
+    elif found.state is not ShopState.READY:
+        shop = f"not attached: {found.message} {found.hint}".strip()
+    lines = [
+        "InsightShop Admin",
+        f"  Shop        {shop}",
+        f"  Backups     {mask_url(ctx.settings.store_url)}",
+        f"  Address     {_url(address, port)}",
+    ]
+    if accounts.first_start(ctx):
+        lines.append(f"  Setup code  {setup.setup_code(ctx)}")
+        lines.append("  No account exists yet: open the address and enter the code once.")
+    return "\n".join(lines)
+
+
+def require_free(address: str, port: int) -> None:
+    """Stop when the port can't be listened on.
+
+    Raises:
+        Misconfigured: says why, and what to do instead.
+    """
+    try:
+        with socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind((address, port))
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            raise Misconfigured(
+                f"Port {port} is in use by another program, perhaps by a desk that runs already. "
+                "Nothing was started.",
+                f"Open {_url(address, port)} to see, or start on another port: "
+                f"make run PORT={port + 1}",
+            ) from error
+        raise Misconfigured(
+            f"The desk can't listen on {address}, port {port} ({error.strerror}). "
+            "Nothing was started.",
+            "Choose another --address or --port.",
+        ) from error
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Start the desk; does not return when all is well, for the process becomes the server."""
+    parser = argparse.ArgumentParser(prog="python -m services.desk", description=__doc__)
+    parser.add_argument("--port", type=int, default=DEFAULT_PORT)
+    parser.add_argument(
+        "--address",
+        default=DEFAULT_ADDRESS,
+        help="where to listen; the default serves this machine alone, put a proxy before it",
+    )
+    try:
+        options = parser.parse_args(arguments)
+    except SystemExit as stop:
+        return EXIT_USAGE if stop.code else 0
+    try:
+        settings = load_settings()
+        logging.basicConfig(level=settings.log_level, format="%(levelname)s %(name)s: %(message)s")
+        require_free(options.address, options.port)
+        ctx = open_context(settings)
+        prepare(ctx)
+        _say(greeting(ctx, options.address, options.port))
+        key = setup.secret_key(ctx)
+        ctx.close()
+    except KeyboardInterrupt:
+        return EXIT_FAILED
+    except Exception as error:  # the last one who can say it in words
+        message, hint, _error_id = describe(error)
+        print(f"{message}\n{hint}".strip(), file=sys.stderr)
+        return exit_code(error)
+    return _become_server(options.address, options.port, key)
+
+
+def _become_server(address: str, port: int, key: str) -> int:
+    # A key of its own, derived: Streamlit's cookies and the desk's are never interchangeable.
+    cookie = hmac.new(key.encode(), b"streamlit cookies", hashlib.sha256).hexdigest()
+    os.environ["STREAMLIT_SERVER_COOKIE_SECRET"] = cookie
+    os.environ["PYTHONPATH"] = os.pathsep.join(
+        filter(None, (str(PROJECT_ROOT), os.environ.get("PYTHONPATH")))
+    )
+    os.chdir(PROJECT_ROOT)  # .streamlit/config.toml is read from there
+    sys.stdout.flush()
+    command = [sys.executable, "-m", "streamlit", "run", "server.py"]
+    options = ["--server.address", address, "--server.port", str(port)]
+    os.execv(sys.executable, [*command, *options])  # noqa: S606 - a fixed command, no shell
+
+
+def _recover(ctx: Context) -> bool:
+    """Finish or take back restores that were killed; False when one needs a person."""
+    from services import restore
+
+    try:
+        for recovery in restore.recover(ctx):
+            _say(str(recovery))
+    except DeskError as error:
+        _say(f"A restore that was interrupted could not be put in order. {error}")
+        return False
+    return True
+
+
+def _build_sample(ctx: Context) -> None:
+    from services import sample
+
+    if not sample.wanted(ctx):
+        return
+    _say("There is no shop here: building a sample shop to look at.")
+    try:
+        sample.build(ctx, system_actor(), watcher=lambda step, _: _say(f"  {step} ..."))
+    except jobs.Stopped:
+        raise
+    except DeskError as error:
+        _say(f"The sample shop was not built. {error}")
+
+
+def _url(address: str, port: int) -> str:
+    host = "localhost" if address in ("", "0.0.0.0", "::") else address  # noqa: S104 - compared
+    return f"http://{f'[{host}]' if ':' in host else host}:{port}"
+
+
+def _python() -> str:
+    path = Path(sys.executable)
+    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)
+
+
+def _say(text: str) -> None:
+    print(text, flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
