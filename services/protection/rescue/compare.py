@@ -29,9 +29,6 @@ from sqlalchemy.sql.elements import ColumnElement
 
 from db.engine import BUSY_SECONDS
 
-_OWN = ("kb_restores", "kb_alembic_version")
-_LITESTREAM = "_litestream_"
-
 _SUMS = {"orders": "total"}
 _DATES = {"orders": "created_at"}
 _COLUMNS_OF_NOTE = {

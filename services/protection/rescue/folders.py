@@ -18,6 +18,7 @@ from services.protection.rescue.boundary import reached
 from services.protection.rescue.journal import FolderMove, sync_folder
 
 _MOVED_OUT = "moved-out"
+_OURS = ("restore", "before", "trash")
 
 
 def plan_move(part: Part, live: Path, job_id: str) -> FolderMove:
@@ -52,8 +53,8 @@ def staged(move: FolderMove) -> None:
 
 
 def exchanged(move: FolderMove) -> bool:
-    """Whether the new content is live, all of it."""
-    return Path(move.side).is_dir() and not (Path(move.side) / "new").exists()
+    """Whether the new content is live, all of it. Asked only after everything was staged."""
+    return not any((Path(move.side) / name).exists() for name in ("part", "new"))
 
 
 def exchange(move: FolderMove) -> None:
@@ -79,7 +80,7 @@ def take_back(move: FolderMove) -> None:
     side, live = Path(move.side), Path(move.live)
     new, old = side / "new", side / "old"
     if not side.is_dir() or (side / "part").exists():
-        return
+        return  # nothing was exchanged yet, or it was taken back and cleared away
     if _by_entries(move):
         _move_entries_back(live, side, new, old)
         return
@@ -102,19 +103,23 @@ def clear(move: FolderMove, *, keep_old: bool = False) -> Path | None:
     Returns:
         Where the old content was kept, if it was.
     """
-    side, live = Path(move.side), Path(move.live)
-    old, kept = side / "old", None
-    if keep_old and old.is_dir():
-        kept = side.with_name(side.name.replace(".restore-", ".before-"))
-        old.rename(kept)
-    for part in ("part", "new", "old"):
-        shutil.rmtree(side / part, ignore_errors=True)
-    (side / _MOVED_OUT).unlink(missing_ok=True)
-    if side.is_dir() and not any(side.iterdir()):
-        side.rmdir()
-    if live.parent.is_dir():
-        sync_folder(live.parent)
+    side = Path(move.side)
+    kept = None
+    if keep_old and (side / "old").is_dir():
+        kept = _renamed(side, "before")
+        (side / "old").rename(kept)
+    for stray in side.glob("stray-*"):
+        stray.rename(side.with_name(f"{side.name}-{stray.name}"))
+    trash = _renamed(side, "trash")
+    # Away in one step: a half-emptied folder must never look like a half-done exchange.
+    if side.is_dir():
+        side.rename(trash)
+    shutil.rmtree(trash, ignore_errors=True)
     return kept
+
+
+def _renamed(side: Path, word: str) -> Path:
+    return side.with_name(side.name.replace(".restore-", f".{word}-"))
 
 
 def _by_entries(move: FolderMove) -> bool:
@@ -152,7 +157,7 @@ def _entries(folder: Path, side: Path) -> Iterator[Path]:
     # Kept before-images of earlier restores (hidden, ours) stay where they are.
     own = side.name.split(".restore-")[0]
     for entry in sorted(folder.iterdir()):
-        if not entry.name.startswith((f"{own}.restore-", f"{own}.before-")):
+        if not entry.name.startswith(tuple(f"{own}.{word}-" for word in _OURS)):
             yield entry
 
 

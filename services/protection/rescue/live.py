@@ -74,7 +74,8 @@ def writer_seen(path: Path) -> str:
     except sqlite3.OperationalError as error:
         if _is_busy(error):
             return "Another program holds the shop's database locked."
-        raise
+    except sqlite3.DatabaseError:
+        pass  # not a database: nobody writes to it
     return ""
 
 

@@ -16,7 +16,7 @@ from services.core.errors import Conflict, Invalid
 from services.core.settings import Settings
 from services.protection.model import Manifest, Part
 from services.protection.rescue.live import LiveState
-from services.protection.rescue.words import KnowledgeDiff, PlanLine, Tone, plural
+from services.protection.rescue.words import KnowledgeDiff, PlanLine, Tone
 
 RESTORABLE = frozenset({Part.DATABASE, Part.KNOWLEDGE, Part.VECTORS, Part.IMAGES})
 """What can be put back over a running desk; the control plane never is."""
@@ -31,7 +31,7 @@ class RestorePlan:
     parts: frozenset[Part]
     lines: tuple[PlanLine, ...]
     entries: KnowledgeDiff
-    losses: dict[str, int]  # table or part -> rows, pictures, entries that go or are set back
+    losses: dict[str, int] | None  # name -> what goes or is set back; None: any amount
     live: LiveState
     writer: str  # what is said about a program that writes now; empty when none was seen
     restart: bool  # the shop has to start again afterwards
@@ -111,17 +111,13 @@ def require_no_more_lost(plan: RestorePlan, now: dict[str, int]) -> None:
     Raises:
         Conflict: more would be lost; says what, nothing was changed.
     """
-    if plan.writer:
+    if plan.writer or plan.losses is None:
         return
     more = {name: now[name] - plan.losses.get(name, 0) for name in now}
-    grown = [f"{plural(n, 'row', 'rows')} of {name}" for name, n in sorted(more.items()) if n > 0]
+    grown = [f"{name} ({n:,} more)" for name, n in sorted(more.items()) if n > 0]
     if grown:
-        raise moved(f"{', '.join(grown)} more would be lost or set back")
-
-
-def moved(what: str) -> Conflict:
-    """What is said when the shop changed between the preview and the restore."""
-    return Conflict(
-        f"The shop changed since you looked: {what}. Nothing was changed.",
-        "Stop the shop, look at the preview again, and confirm what it says then.",
-    )
+        raise Conflict(
+            "The shop changed since you looked, and more would be lost or set back than you "
+            f"saw: {', '.join(grown)}. Nothing was changed.",
+            "Stop the shop, look at the preview again, and confirm what it says then.",
+        )

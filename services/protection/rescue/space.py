@@ -1,0 +1,76 @@
+"""Will it fit? Predicted before anything is fetched, in figures."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from services.core.context import Context
+from services.core.errors import Refused
+from services.protection.model import Manifest, Part
+
+_MARGIN = 16 << 20
+"""Bytes left free for everybody else on the disk: logs, the control database."""
+
+
+def needed(ctx: Context, manifest: Manifest, parts: frozenset[Part]) -> dict[Path, int]:
+    """Bytes that a restore needs at its peak, by the folder in which it needs them."""
+    settings = ctx.settings
+    live = settings.shop_sqlite_path
+    live_bytes = live.stat().st_size if live and live.is_file() else 0
+    plain = {part: _plain(manifest, part) for part in parts}
+    wants: list[tuple[Path, int]] = []
+    if Part.DATABASE in parts and live is not None:
+        # The staged copy, room to rewrite it in another page size, and the safety capture.
+        wants.append((settings.temp_dir, 2 * plain[Part.DATABASE] + live_bytes))
+        # The journal of the one transaction holds what is overwritten; then growth.
+        growth = max(plain[Part.DATABASE] - live_bytes, 0)
+        wants.append((live.parent, min(plain[Part.DATABASE], live_bytes) + growth))
+    else:
+        wants.append((settings.temp_dir, live_bytes))
+    if Part.VECTORS in parts:
+        wants.append((settings.temp_dir, plain[Part.VECTORS]))
+        wants.append((settings.vector_dir.parent, plain[Part.VECTORS]))
+    if Part.IMAGES in parts:
+        wants.append((settings.images_dir.parent, manifest.image_bytes))
+    if settings.store_url.startswith("file:"):
+        wants.append((Path(settings.store_url.removeprefix("file:")), live_bytes))
+    totals: dict[Path, int] = {}
+    for folder, size in wants:
+        there = _existing(folder)
+        # Folders of one disk share what is free on it.
+        same = next((f for f in totals if f.stat().st_dev == there.stat().st_dev), there)
+        totals[same] = totals.get(same, 0) + size
+    return totals
+
+
+def require_space(ctx: Context, manifest: Manifest, parts: frozenset[Part]) -> None:
+    """Stop before anything begins that could not end.
+
+    Raises:
+        Refused: a disk has too little room; says how much is needed and how much is free.
+    """
+    for folder, size in needed(ctx, manifest, parts).items():
+        free = shutil.disk_usage(folder).free
+        if free < size + _MARGIN:
+            raise Refused(
+                f"The restore needs {megabytes(size + _MARGIN)} on the disk of {folder} and "
+                f"{megabytes(free)} are free; nothing was started.",
+                "Free some space there, or set BACKUP_TEMP_DIR to a folder on another disk.",
+            )
+
+
+def megabytes(size: int) -> str:
+    """A size for an error message."""
+    return f"{size / 1e6:,.0f} MB"
+
+
+def _plain(manifest: Manifest, part: Part) -> int:
+    return sum(found.plain_bytes for found in manifest.components if found.part is part)
+
+
+def _existing(folder: Path) -> Path:
+    folder = folder.resolve()
+    while not folder.is_dir():
+        folder = folder.parent
+    return folder

@@ -1,0 +1,273 @@
+"""Fetch the parts of a snapshot beside the live data and check them there."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import sqlite3
+import tarfile
+import tempfile
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from sqlalchemy import insert
+
+from db.engine import shop_engine, write
+from db.knowledge import restores
+from db.migrate import upgrade_knowledge
+from services.core.context import Context, prepare_folder
+from services.core.errors import Broken
+from services.protection import snapshots
+from services.protection.model import Component, Manifest, Part
+from services.protection.rescue.boundary import reached
+from services.protection.rescue.folders import staged, staging
+from services.protection.rescue.journal import FolderMove
+from services.protection.sources import sqlite as sqlite_source
+from services.protection.stores.base import Store
+
+Watch = Callable[[float], None]
+_PIECE = 1 << 20
+
+
+def component_of(manifest: Manifest, part: Part) -> Component:
+    """The object that a part is put back from."""
+    suffixes = {Part.VECTORS: (".tar.zst", ".tar")}.get(part, ("",))
+    for component in manifest.components:
+        if component.part is part and component.name.endswith(suffixes):
+            return component
+    raise Broken(
+        f"The snapshot {manifest.id} names no object to put the {part} back from.",
+        "Use another snapshot.",
+    )
+
+
+def preview_copy(ctx: Context, store: Store, manifest: Manifest) -> Path:
+    """The snapshot's database in a scratch file, fetched once and kept for the restore.
+
+    Only the newest one is kept: it is as large as the shop's database.
+    """
+    folder = prepare_folder(ctx.settings.temp_dir / "preview")
+    target = folder / f"{manifest.id}.sqlite3"
+    if not _is(target, component_of(manifest, Part.DATABASE)):
+        clear_previews(ctx)
+        snapshots.fetch(ctx, store, manifest, Part.DATABASE, target)
+    return target
+
+
+def clear_previews(ctx: Context) -> None:
+    """Remove what previews fetched."""
+    for file in (ctx.settings.temp_dir / "preview").glob("*"):
+        file.unlink(missing_ok=True)
+
+
+def stage_database(ctx: Context, store: Store, manifest: Manifest, target: Path) -> Path:
+    """The snapshot's database as a file of its own, equal to its manifest.
+
+    Raises:
+        Broken: it is not what was backed up.
+    """
+    cached = ctx.settings.temp_dir / "preview" / f"{manifest.id}.sqlite3"
+    if _is(cached, component_of(manifest, Part.DATABASE)):
+        cached.replace(target)
+    else:
+        clear_previews(ctx)
+        snapshots.fetch(ctx, store, manifest, Part.DATABASE, target)
+    reached("database fetched")
+    with closing(sqlite3.connect(target)) as connection:
+        verdict = connection.execute("PRAGMA integrity_check(1)").fetchone()[0]
+    if verdict != "ok":
+        raise Broken(
+            f"The database in the snapshot {manifest.id} is damaged; nothing was changed.",
+            "Use another snapshot.",
+        )
+    found = sqlite_source.table_facts(target)
+    unlike = sorted(
+        name for name in {*found, *manifest.tables} if found.get(name) != manifest.tables.get(name)
+    )
+    if unlike:
+        raise Broken(
+            f"The database in the snapshot {manifest.id} is not what its manifest says "
+            f"({', '.join(unlike[:5])}); nothing was changed.",
+            "Use another snapshot.",
+        )
+    return target
+
+
+def make_ready(staged_file: Path, page_size: int | None) -> None:
+    """Give a staged database the form in which it can go into the live file.
+
+    Args:
+        page_size: of the live file; None where the staged file takes its place.
+    """
+    with closing(sqlite3.connect(staged_file, isolation_level=None)) as connection:
+        connection.execute("PRAGMA journal_mode=DELETE")
+        have = connection.execute("PRAGMA page_size").fetchone()[0]
+        if page_size is not None and have != page_size:
+            # The backup API can't change the page size of a database in WAL mode.
+            connection.execute(f"PRAGMA page_size={page_size:d}")
+            connection.execute("VACUUM")
+
+
+def mark(ctx: Context, staged_file: Path, job_id: str, snapshot_id: str) -> None:
+    """Bring the desk's tables to this version and name the restore in the staged copy.
+
+    The row reaches the live database in the same atomic step as everything else: where it
+    is found, that restore was committed.
+    """
+    engine = shop_engine(f"sqlite:///{staged_file}")
+    try:
+        upgrade_knowledge(engine)
+        with write(engine) as connection:
+            connection.execute(
+                insert(restores).values(job_id=job_id, snapshot_id=snapshot_id, at=ctx.now())
+            )
+    finally:
+        engine.dispose()
+
+
+def stage_vectors(
+    ctx: Context, store: Store, manifest: Manifest, move: FolderMove, work: Path
+) -> None:
+    """Unpack the vector folder beside the live one, after its digest was checked.
+
+    Raises:
+        Broken: altered, or it holds what no vector folder holds.
+    """
+    component = component_of(manifest, Part.VECTORS)
+    archive = snapshots.fetch(ctx, store, manifest, component.name, work / "vectors.tar")
+    reached("vectors fetched")
+    folder = staging(move)
+    with tarfile.open(archive, "r:") as tar:
+        unpack_vectors(tar, folder, component.plain_bytes)
+    archive.unlink()
+    staged(move)
+
+
+def unpack_vectors(tar: tarfile.TarFile, folder: Path, limit: int) -> None:
+    """Unpack plain files and folders only, into an empty folder.
+
+    A tampered index file is code that runs in the shop (Chroma unpickles one), so nothing
+    gets here whose digest was not checked, and nothing leaves `folder`.
+
+    Args:
+        limit: bytes that all files together may have.
+
+    Raises:
+        Broken: a member is a link, a device, hidden, sparse or leads elsewhere.
+    """
+    total = 0
+    for member in tar:
+        path = PurePosixPath(member.name)
+        plain = member.type in (tarfile.REGTYPE, tarfile.AREGTYPE) and not member.sparse
+        total += member.size
+        if (
+            not (plain or member.isdir())
+            or path.is_absolute()
+            or any(part == ".." or part.startswith(".") for part in path.parts)
+            or "\\" in member.name
+            or total > limit
+        ):
+            raise Broken(
+                "The vector archive holds a member that no vector folder holds "
+                f"({member.name[:80]!r}); nothing was unpacked over live data.",
+                "Use another snapshot, and find out who altered this one.",
+            )
+        tar.extract(member, folder, filter="data")
+
+
+def stage_images(
+    ctx: Context,
+    store: Store,
+    manifest: Manifest,
+    move: FolderMove,
+    wanted: dict[str, str],
+    watch: Watch,
+) -> int:
+    """Build the picture folder: equal pictures as hard links, the others from the store.
+
+    Args:
+        wanted: relative path -> sha256.
+
+    Returns:
+        How many had to be fetched.
+    """
+    folder, live = staging(move), Path(move.live)
+    fetched = 0
+    for number, (name, digest) in enumerate(sorted(wanted.items())):
+        target = folder / safe_path(name)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if sha256_of(live / name) == digest:
+            _link(live / name, target)
+        else:
+            snapshots.fetch_image(ctx, store, manifest, digest, target)
+            fetched += 1
+        watch((number + 1) / len(wanted))
+    staged(move)
+    return fetched
+
+
+def picture_list(ctx: Context, store: Store, manifest: Manifest) -> dict[str, str]:
+    """The pictures of a snapshot: relative path -> sha256."""
+    return snapshots.picture_list(ctx, store, manifest)
+
+
+def knowledge_document(ctx: Context, store: Store, manifest: Manifest) -> dict[str, Any]:
+    """The knowledge base of a snapshot.
+
+    Raises:
+        Broken: it is not what was backed up.
+    """
+    with tempfile.TemporaryDirectory(dir=prepare_folder(ctx.settings.temp_dir)) as folder:
+        file = snapshots.fetch(
+            ctx, store, manifest, Part.KNOWLEDGE, Path(folder) / "knowledge.json"
+        )
+        document = json.loads(file.read_bytes())
+    if not isinstance(document, dict):
+        raise Broken(
+            f"The knowledge base in the snapshot {manifest.id} is not one; nothing was changed.",
+            "Use another snapshot.",
+        )
+    return document
+
+
+def safe_path(name: str) -> PurePosixPath:
+    """The relative path of a picture, refused when it leads elsewhere.
+
+    Raises:
+        Broken: it is absolute, climbs, or is empty.
+    """
+    path = PurePosixPath(name)
+    if path.is_absolute() or not path.parts or ".." in path.parts or "\0" in name:
+        raise Broken(
+            f"The snapshot names a picture outside its folder ({name[:80]!r}); "
+            "nothing was changed.",
+            "Use another snapshot, and find out who altered this one.",
+        )
+    return path
+
+
+def sha256_of(path: Path) -> str:
+    """Digest of a regular file; empty where there is none (a link is none)."""
+    if path.is_symlink() or not path.is_file():
+        return ""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _link(source: Path, target: Path) -> None:
+    try:
+        os.link(source, target)
+    except OSError:
+        # A disk without hard links.
+        target.write_bytes(source.read_bytes())
+
+
+def _is(path: Path, component: Component) -> bool:
+    return (
+        path.is_file()
+        and path.stat().st_size == component.plain_bytes
+        and sha256_of(path) == component.plain_sha256
+    )

@@ -1,0 +1,378 @@
+"""Door: look at what a restore would change, do it, undo it, recover from a kill.
+
+The browser calls these functions; an operator at a terminal runs the file
+(`python services/restore.py latest`) or the module (`python -m services.restore`).
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+if __name__ == "__main__":
+    # Run as a file, Python puts services/ first on the path, ahead of the standard library.
+    sys.path[0] = str(Path(__file__).resolve().parents[1])
+
+import argparse
+import getpass
+import json
+import logging
+from collections.abc import Callable
+from typing import Any
+
+from sqlalchemy.exc import SQLAlchemyError
+
+from services.core import audit, jobs
+from services.core.access import Actor, ActorKind, Permission, command_line_actor, require
+from services.core.context import Context, open_context
+from services.core.errors import (
+    EXIT_DONE,
+    EXIT_USAGE,
+    Conflict,
+    Invalid,
+    Misconfigured,
+    describe,
+    exit_code,
+)
+from services.knowledge import transfer
+from services.protection import catalog
+from services.protection.model import PROTECTION_LOCK, Part
+from services.protection.rescue import terminal
+from services.protection.rescue.execute import Borrowed, restore
+from services.protection.rescue.outcome import Outcome, words
+from services.protection.rescue.plan import RESTORABLE, RestorePlan
+from services.protection.rescue.preview import make_plan
+from services.protection.rescue.recovery import Recovery, recover_all
+from services.protection.rescue.undo import KIND, UndoOffer, newest_undoable, undo_plan
+from services.protection.stores import open_store
+
+log = logging.getLogger("desk.restore")
+
+LOCK = PROTECTION_LOCK
+Watcher = Callable[[str, float | None], None]
+
+
+def preview(
+    ctx: Context,
+    actor: Actor,
+    snapshot_id: str,
+    parts: frozenset[Part],
+    watcher: Watcher = lambda _text, _fraction: None,
+) -> RestorePlan:
+    """What restoring these parts would change, in the shop's words. Changes nothing.
+
+    Fetches the backup's database into a scratch file, which the restore then uses.
+
+    Args:
+        snapshot_id: an id, or `latest`.
+        parts: what to put back; the database brings the knowledge base with it.
+        watcher: called with every (step, fraction).
+
+    Raises:
+        Invalid: there is no such snapshot, or a part is not in it.
+        Misconfigured: the shop's database is not an SQLite file.
+        Broken: the snapshot is damaged or was altered.
+    """
+    require(actor, Permission.RESTORE)
+    store = open_store(ctx.settings)
+    manifest = catalog.load_manifest(ctx, store, catalog.find(ctx, snapshot_id).id)
+    with words():
+        return make_plan(ctx, store, manifest, parts, lambda: _live_document(ctx), watcher)
+
+
+def start(ctx: Context, actor: Actor, plan: RestorePlan, typed: str) -> jobs.Job:
+    """Begin the restore of a plan in a process of its own.
+
+    Args:
+        plan: as `preview` gave it.
+        typed: what the person typed to confirm.
+
+    Raises:
+        Invalid: the word is not the plan's.
+        Busy: a backup or another restore is running.
+    """
+    job = _queue(ctx, actor, plan, typed)
+    jobs.spawn(ctx, job, "services.restore")
+    return job
+
+
+def run(
+    ctx: Context,
+    actor: Actor,
+    plan: RestorePlan,
+    typed: str,
+    watcher: Watcher = lambda _text, _fraction: None,
+    *,
+    undo_of: str = "",
+) -> jobs.Job:
+    """The same in this process, for a terminal.
+
+    Raises:
+        DeskError: nothing was changed, or everything was put back; the message says which.
+    """
+    return _run_job(ctx, _queue(ctx, actor, plan, typed, undo_of=undo_of), watcher)
+
+
+def undo_offer(ctx: Context, actor: Actor) -> UndoOffer | None:
+    """The newest restore that can be undone; None when there is none."""
+    require(actor, Permission.BACKUP_VIEW)
+    return newest_undoable(ctx)
+
+
+def start_undo(ctx: Context, actor: Actor, offer: UndoOffer) -> jobs.Job:
+    """Put back what was there before a restore, in a process of its own.
+
+    Asks for no word: what is there now goes into a safety snapshot first, so an undo can
+    itself be undone.
+
+    Raises:
+        Conflict: the offer is no longer the newest.
+        Busy: a backup or another restore is running.
+    """
+    plan = _undo(ctx, actor, offer)
+    job = _queue(ctx, actor, plan, plan.word, undo_of=offer.job_id)
+    jobs.spawn(ctx, job, "services.restore")
+    return job
+
+
+def recover(ctx: Context) -> list[Recovery]:
+    """Finish or take back restores that were killed; for every start of the desk."""
+    return recover_all(ctx, lambda: open_store(ctx.settings))
+
+
+def _undo(ctx: Context, actor: Actor, offer: UndoOffer) -> RestorePlan:
+    require(actor, Permission.RESTORE)
+    newest = newest_undoable(ctx)
+    if newest is None or newest.job_id != offer.job_id:
+        raise Conflict(
+            "Another restore ended since you looked; nothing was started.",
+            "Look at the newest restore, then undo that one if you want to.",
+        )
+    manifest = catalog.load_manifest(ctx, open_store(ctx.settings), offer.safety_id)
+    return undo_plan(ctx, offer, manifest)
+
+
+def _queue(
+    ctx: Context, actor: Actor, plan: RestorePlan, typed: str, *, undo_of: str = ""
+) -> jobs.Job:
+    require(actor, Permission.RESTORE)
+    if typed.strip() != plan.word:
+        raise Invalid(
+            "What was typed is not the word that confirms; nothing was started.",
+            f"Type {plan.word} exactly.",
+        )
+    # A restore that was killed is settled before another begins on top of it.
+    recover(ctx)
+    job = jobs.create(
+        ctx, actor, KIND, lock=LOCK, params={"plan": plan.to_dict(), "undo_of": undo_of}
+    )
+    parts = sorted(plan.parts)
+    audit.note(
+        ctx,
+        actor,
+        "restore.undo" if undo_of else "restore.start",
+        ("snapshot", plan.snapshot_id),
+        f"{'Undo of a restore' if undo_of else 'Restore'} started: {', '.join(parts)}",
+        details={"job": job.id, "parts": parts, "undo_of": undo_of, "losses": plan.losses},
+    )
+    return job
+
+
+def _run_job(ctx: Context, job: jobs.Job, watcher: Watcher) -> jobs.Job:
+    plan = RestorePlan.from_dict(job.params["plan"])
+    actor = _who_asked(job)
+    borrowed = Borrowed(
+        canonical_json=transfer.canonical_json,
+        live_document=lambda: _live_document(ctx),
+        restore_document=lambda document, why: transfer.restore_document(ctx, actor, document, why),
+    )
+
+    def work(handle: jobs.JobHandle) -> dict[str, Any]:
+        store = open_store(ctx.settings)
+        done = restore(ctx, store, handle, actor, plan, borrowed, job.params["undo_of"])
+        _note_end(ctx, actor, plan, job, done)
+        return done.to_dict()
+
+    try:
+        ended = jobs.run(ctx, job, work, watcher=watcher)
+    except BaseException as error:
+        message, _hint, _id = describe(error)
+        audit.note(
+            ctx,
+            actor,
+            "restore.failed",
+            ("snapshot", plan.snapshot_id),
+            message,
+            details={"job": job.id, "parts": sorted(plan.parts)},
+            outcome="failed",
+        )
+        raise
+    finally:
+        _sample(ctx)
+    return ended
+
+
+def _note_end(ctx: Context, actor: Actor, plan: RestorePlan, job: jobs.Job, done: Outcome) -> None:
+    audit.note(
+        ctx,
+        actor,
+        "restore.done",
+        ("snapshot", plan.snapshot_id),
+        f"Restored {', '.join(done.parts)} from {plan.snapshot_id}",
+        details=done.to_dict() | {"job": job.id},
+    )
+
+
+def _sample(ctx: Context) -> None:
+    # Charts show the size after a restore; a chart is never worth a failed restore.
+    try:
+        from services.watch import samples
+
+        samples.collect(ctx)
+    except Exception as error:
+        log.warning("no sample was taken after the restore: %s", type(error).__name__)
+
+
+def _who_asked(job: jobs.Job) -> Actor:
+    # The right to restore was checked when the job was queued.
+    granted = frozenset({Permission.RESTORE, Permission.BACKUP_CREATE})
+    return Actor(job.actor_id, job.actor_name, ActorKind(job.actor_kind), granted)
+
+
+def _live_document(ctx: Context) -> dict[str, Any]:
+    try:
+        document = json.loads(transfer.canonical_json(ctx.shop))
+    except SQLAlchemyError as error:
+        if "no such table" in str(error):
+            return {}  # a shop that the desk was never attached to
+        raise
+    return document if isinstance(document, dict) else {}
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run from a command line. Exit codes: 0 done, 1 failed, 2 network, 3 usage, 4 bug."""
+    parser = _parser()
+    try:
+        options = parser.parse_args(arguments)
+    except SystemExit as stop:
+        return EXIT_USAGE if stop.code else EXIT_DONE
+    try:
+        ctx = open_context()
+        try:
+            said = _run_job_process(ctx, options.job) if options.job else _headless(ctx, options)
+        finally:
+            ctx.close()
+    except KeyboardInterrupt:
+        return _fail(Invalid("Stopped at the keyboard; nothing was started."), options.json)
+    except Exception as error:
+        return _fail(error, options.json)
+    if options.json:
+        print(json.dumps(said, ensure_ascii=False))
+    return EXIT_DONE
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="restore.py",
+        description="Put a backup of the shop back, or look what it would change.",
+    )
+    parser.add_argument("snapshot", nargs="?", help="an id, latest, or list")
+    parser.add_argument(
+        "--only",
+        metavar="PARTS",
+        default="",
+        help=f"some of {', '.join(sorted(RESTORABLE))}, separated by commas",
+    )
+    parser.add_argument("--dry-run", action="store_true", help="show what would change, and stop")
+    parser.add_argument("--yes", action="store_true", help="do not ask for the word")
+    parser.add_argument("--undo", action="store_true", help="undo the newest restore")
+    parser.add_argument("--json", action="store_true", help="one JSON object on standard output")
+    parser.add_argument("--job", help=argparse.SUPPRESS)
+    return parser
+
+
+def _run_job_process(ctx: Context, job_id: str) -> dict[str, Any]:
+    return _ended(ctx, _run_job(ctx, jobs.get(ctx, job_id), terminal.watcher))
+
+
+def _headless(ctx: Context, options: argparse.Namespace) -> dict[str, Any]:
+    actor = command_line_actor(getpass.getuser())
+    for found in recover(ctx):
+        print(found.message, found.hint, file=sys.stderr)
+    if options.snapshot == "list":
+        return _list(ctx, quiet=options.json)
+    if bool(options.snapshot) == options.undo:
+        raise Misconfigured(
+            "Say what to restore; nothing was started.",
+            "restore.py latest | ID | list, or restore.py --undo.",
+        )
+    if options.undo:
+        offer = undo_offer(ctx, actor)
+        if offer is None:
+            raise Invalid("There is no restore to undo; nothing was started.")
+        plan, undo_of = _undo(ctx, actor, offer), offer.job_id
+    else:
+        plan = preview(ctx, actor, options.snapshot, _parts(ctx, options), terminal.watcher)
+        undo_of = ""
+        terminal.watcher_end()
+    print(terminal.plan_text(plan), file=sys.stderr)
+    if options.dry_run:
+        return {"plan": plan.to_dict()}
+    typed = plan.word if options.yes else terminal.ask(plan.word)
+    try:
+        job = run(ctx, actor, plan, typed, terminal.watcher, undo_of=undo_of)
+    finally:
+        terminal.watcher_end()
+    done = _ended(ctx, job)
+    print(
+        f"Done in {done['seconds']:.1f} s.",
+        *done["notes"],
+        *done["kept"],
+        file=sys.stderr,
+        sep="\n",
+    )
+    return done
+
+
+def _list(ctx: Context, *, quiet: bool) -> dict[str, Any]:
+    catalog.refresh(ctx, open_store(ctx.settings))
+    rows = catalog.page(ctx, rows=200).rows
+    if not quiet:
+        print(terminal.rows_text(rows))
+    return {
+        "snapshots": [
+            {"id": row.id, "created_at": row.created_at.isoformat(), "reason": row.reason}
+            for row in rows
+        ]
+    }
+
+
+def _parts(ctx: Context, options: argparse.Namespace) -> frozenset[Part]:
+    if not options.only:
+        store = open_store(ctx.settings)
+        snapshot = catalog.find(ctx, options.snapshot)
+        return catalog.load_manifest(ctx, store, snapshot.id).parts & RESTORABLE
+    try:
+        return frozenset(Part(name.strip()) for name in options.only.split(","))
+    except ValueError as error:
+        raise Misconfigured(
+            f"--only holds {options.only!r}, which names no part; nothing was started.",
+            f"It may hold: {', '.join(sorted(RESTORABLE))}.",
+        ) from error
+
+
+def _ended(ctx: Context, job: jobs.Job) -> dict[str, Any]:
+    seconds = round(job.seconds(ctx.now()), 3)
+    return {"job": job.id, "state": job.state.value, "seconds": seconds, **(job.result or {})}
+
+
+def _fail(error: BaseException, as_json: bool) -> int:
+    message, hint, _id = describe(error)
+    print(f"{message} {hint}".strip(), file=sys.stderr)
+    if as_json:
+        print(json.dumps({"state": "failed", "error": message, "hint": hint}, ensure_ascii=False))
+    return exit_code(error)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
