@@ -1,0 +1,282 @@
+"""Reading the knowledge base: sections with counts, pages of entries, one entry."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, Engine, Select, func, inspect, select
+
+from db.engine import read
+from db.knowledge import entries as table
+from services.core.access import Actor, Permission, require
+from services.core.context import Context
+from services.core.databases import read_shop
+from services.core.errors import Invalid
+from services.knowledge.document import Kind, Row, from_rows
+from services.knowledge.sections import (
+    SECTIONS,
+    Part,
+    Section,
+    Shape,
+    part_at,
+    part_of_entry,
+    path_of,
+    pointer,
+    title_of,
+)
+
+PAGE_ROWS = 50
+MAX_PAGE_ROWS = 1000
+
+TEXT = "text"
+"""Name of the only cell of a text entry."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One row of the knowledge base."""
+
+    id: int
+    section: str
+    key: str
+    kind: Kind
+    body: Any
+    position: int
+    version: int
+    updated_at: datetime
+    updated_by: str
+
+    @property
+    def cells(self) -> dict[str, str]:
+        """What a person edits: `{"text": ...}` or a record's fields; nothing else."""
+        return cells_of(self.kind, self.body)
+
+    @property
+    def row(self) -> Row:
+        """The entry as a row of the document."""
+        return Row(self.section, self.key, self.kind, self.body, self.position)
+
+    @property
+    def place(self) -> str:
+        """How a person calls it: section and key."""
+        return f"{title_of(self.section)} / {self.key}" if self.section else self.key
+
+
+@dataclass(frozen=True)
+class PartSummary:
+    """A part of a section and how many entries it has."""
+
+    part: Part
+    entries: int
+
+
+@dataclass(frozen=True)
+class SectionSummary:
+    """A section as a list shows it."""
+
+    section: Section
+    known: bool
+    entries: int
+    parts: tuple[PartSummary, ...]
+    updated_at: datetime | None
+    updated_by: str
+
+
+@dataclass(frozen=True)
+class EntryPage:
+    """One page of entries, in the order of the document."""
+
+    entries: tuple[Entry, ...]
+    total: int
+
+
+def cells_of(kind: str, body: Any) -> dict[str, str]:
+    """The editable texts of a body."""
+    if kind == Kind.TEXT:
+        return {TEXT: body}
+    return dict(body) if kind == Kind.RECORD else {}
+
+
+def sections(ctx: Context, actor: Actor) -> tuple[SectionSummary, ...]:
+    """Every section with its parts and counts: the registered ones in order, then others.
+
+    Raises:
+        Denied: without `kb.view`.
+    """
+    require(actor, Permission.KB_VIEW)
+    columns = (table.c.section, table.c.key, table.c.kind, table.c.updated_at, table.c.updated_by)
+    with read_shop(ctx) as connection:
+        rows = connection.execute(select(*columns).where(table.c.kind != Kind.GROUP)).all()
+        groups = connection.execute(
+            select(table.c.section, table.c.key)
+            .where(table.c.kind == Kind.GROUP)
+            .order_by(table.c.position)
+        ).all()
+    counts: Counter[str] = Counter()
+    newest: dict[str, tuple[datetime, str]] = {}
+    found: dict[str, dict[str, None]] = {section.key: {} for section in SECTIONS}
+    for section, key in groups:
+        found.setdefault(path_of(section + pointer((key,)))[0], {})
+    for section, key, _kind, at, by in rows:
+        part = part_of_entry(section, key)
+        # A text at the very top that no section describes is a section of its own.
+        where = part.pointer if part else section or pointer((key,))
+        top = path_of(where)[0]
+        counts[where] += 1
+        found.setdefault(top, {})[where] = None
+        newest[top] = max(newest.get(top, (at, by)), (at, by))
+    return tuple(_summary(key, list(parts), counts, newest) for key, parts in found.items())
+
+
+def _summary(
+    key: str,
+    found: list[str],
+    counts: Counter[str],
+    newest: dict[str, tuple[datetime, str]],
+) -> SectionSummary:
+    known = next((section for section in SECTIONS if section.key == key), None)
+    parts = known.parts if known else ()
+    told = {part.pointer for part in parts}
+    parts += tuple(_unknown_part(where) for where in found if where not in told)
+    if known is None:
+        parts = parts or (_unknown_part(pointer((key,))),)
+        section = Section(key, key, "Not a section the shop is known to read.", parts)
+    else:
+        section = Section(known.key, known.title, known.about, parts)
+    summaries = tuple(PartSummary(part, counts[part.pointer]) for part in parts)
+    at, by = newest.get(key, (None, ""))
+    return SectionSummary(
+        section, known is not None, sum(part.entries for part in summaries), summaries, at, by
+    )
+
+
+def _unknown_part(where: str) -> Part:
+    path = path_of(where)
+    title = " / ".join(path[1:]) or "Other entries"
+    return Part(path, title, "The shop is not known to read this; it is kept.", Shape.TEXTS)
+
+
+def page(
+    ctx: Context,
+    actor: Actor,
+    where: str,
+    *,
+    search: str = "",
+    page: int = 1,
+    rows: int = PAGE_ROWS,
+) -> EntryPage:
+    """One page of a part's entries, in the document's order.
+
+    Args:
+        where: pointer of the part: a table of entries, or a single text.
+        search: found in keys and texts, whatever the case.
+        page: from 1.
+        rows: at most 1,000.
+    """
+    require(actor, Permission.KB_VIEW)
+    rows = max(1, min(rows, MAX_PAGE_ROWS))
+    skip = (max(page, 1) - 1) * rows
+    query = _of_part(where).order_by(table.c.position, table.c.id)
+    with read_shop(ctx) as connection:
+        if not search:
+            total = connection.scalar(select(func.count()).select_from(query.subquery())) or 0
+            found = tuple(
+                entry_of(row) for row in connection.execute(query.limit(rows).offset(skip))
+            )
+            return EntryPage(found, total)
+        # Bodies are stored as JSON, whose escapes and field names LIKE would trip over.
+        wanted = search.casefold()
+        matching = [e for e in map(entry_of, connection.execute(query)) if _holds(e, wanted)]
+    return EntryPage(tuple(matching[skip : skip + rows]), len(matching))
+
+
+def _of_part(where: str) -> Select[Any]:
+    part = part_at(where)
+    path = path_of(where)
+    query = select(table).where(table.c.kind != Kind.GROUP)
+    if part is not None and part.shape is not Shape.TEXT:
+        return query.where(table.c.section == where)
+    own = (table.c.section == pointer(path[:-1])) & (table.c.key == path[-1]) if path else None
+    if part is not None and own is not None:
+        return query.where(own)
+    # An unknown place: what lies in it, without the texts that are parts of their own; or,
+    # at the very top, the value itself.
+    told = [path_of(p.pointer)[-1] for s in SECTIONS for p in s.parts if p.path[:-1] == path]
+    inside = (table.c.section == where) & table.c.key.not_in(told)
+    return query.where(inside if len(path) != 1 or own is None else inside | own)
+
+
+def _holds(entry: Entry, wanted: str) -> bool:
+    if wanted in entry.key.casefold():
+        return True
+    return any(wanted in text.casefold() for text in entry.cells.values())
+
+
+def entry(ctx: Context, actor: Actor, entry_id: int) -> Entry:
+    """One entry.
+
+    Raises:
+        Invalid: it is not there (any more).
+    """
+    require(actor, Permission.KB_VIEW)
+    with read_shop(ctx) as connection:
+        row = connection.execute(select(table).where(table.c.id == entry_id)).first()
+    if row is None:
+        raise Invalid(
+            "This entry is no longer in the knowledge base.",
+            "Somebody has deleted it; its history still shows what it said.",
+        )
+    return entry_of(row)
+
+
+def several(ctx: Context, actor: Actor, ids: Iterable[int]) -> dict[int, Entry]:
+    """Those of these entries that are still there, by id."""
+    require(actor, Permission.KB_VIEW)
+    with read_shop(ctx) as connection:
+        return by_id(connection, ids)
+
+
+def by_id(connection: Connection, ids: Iterable[int], *, lock: bool = False) -> dict[int, Entry]:
+    """Entries by id, in the caller's transaction; locked against other writers if asked."""
+    wanted = sorted(set(ids))
+    found: dict[int, Entry] = {}
+    for start in range(0, len(wanted), 500):
+        query = select(table).where(table.c.id.in_(wanted[start : start + 500]))
+        for row in connection.execute(query.with_for_update() if lock else query):
+            found[row.id] = entry_of(row)
+    return found
+
+
+def everything(connection: Connection) -> list[Entry]:
+    """All rows, groups included, each section in its order."""
+    query = select(table).order_by(table.c.section, table.c.position, table.c.id)
+    return [entry_of(row) for row in connection.execute(query)]
+
+
+def document(engine: Engine) -> dict[str, Any]:
+    """The whole knowledge base of any database; empty where the desk's tables are absent."""
+    with read(engine) as connection:
+        if not inspect(connection).has_table(table.name):
+            return {}
+        return from_rows(entry.row for entry in everything(connection))
+
+
+def fingerprint(found: Iterable[Entry]) -> str:
+    """A digest of exactly this state of the knowledge base."""
+    digest = hashlib.sha256()
+    for item in sorted(found, key=lambda item: item.id):
+        facts = (item.id, item.version, item.section, item.key, item.kind, item.position)
+        digest.update(json.dumps([*facts, item.body]).encode())
+    return digest.hexdigest()
+
+
+def entry_of(row: Any) -> Entry:
+    """A result row as an entry."""
+    values = dict(row._mapping)
+    return Entry(**{**values, "kind": Kind(values["kind"])})

@@ -1,0 +1,255 @@
+"""Writing the knowledge base: every write is a change set, in one transaction.
+
+A grid edit, an import, a restore and an undo all end here, so each has the same history.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, bindparam, delete, func, insert, select, update
+from sqlalchemy.exc import IntegrityError
+
+from db.knowledge import change_sets, changes
+from db.knowledge import entries as table
+from services.core.access import Actor
+from services.core.context import Context
+from services.core.errors import Conflict
+from services.knowledge.document import Kind, Row
+from services.knowledge.entries import Entry
+from services.knowledge.sections import path_of, pointer, rank
+
+
+@dataclass(frozen=True)
+class ChangeSet:
+    """One write to the knowledge base: who, when, why, and how much."""
+
+    id: str
+    at: datetime
+    author: str
+    author_kind: str
+    kind: str  # edit, import, restore, undo
+    reason: str
+    added: int
+    edited: int
+    deleted: int
+    notes: tuple[str, ...] = ()  # what was merged, for a person; not stored
+
+    @property
+    def total(self) -> int:
+        """Entries that it touched."""
+        return self.added + self.edited + self.deleted
+
+
+class Ledger:
+    """Collects the operations of one change set and writes them at once."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._added: list[Row] = []
+        self._edited: list[tuple[Entry, Row]] = []
+        self._deleted: list[Entry] = []
+        self._shifted: list[dict[str, int]] = []
+
+    def add(self, row: Row) -> None:
+        """A new row, at the position it names."""
+        self._added.append(row)
+
+    def edit(self, entry: Entry, row: Row) -> None:
+        """The row becomes this; it stays in its section."""
+        self._edited.append((entry, row))
+
+    def delete(self, entry: Entry) -> None:
+        """The row goes."""
+        self._deleted.append(entry)
+
+    def shift(self, entry_id: int, position: int) -> None:
+        """The row makes room for others; its place among them, and its history, stay."""
+        self._shifted.append({"row_id": entry_id, "position": position})
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing would be written."""
+        return not (self._added or self._edited or self._deleted)
+
+    def ensure_holders(self, section: str) -> None:
+        """Make the groups above a section that are not there yet."""
+        path = path_of(section)
+        for depth in range(len(path)):
+            above, key = pointer(path[:depth]), path[depth]
+            pending = any((row.section, row.key) == (above, key) for row in self._added)
+            found = select(table.c.id).where(table.c.section == above, table.c.key == key)
+            if not pending and self._connection.scalar(found) is None:
+                self.add(Row(above, key, Kind.GROUP, {}, self.place_for(above, key)))
+
+    def place_for(self, section: str, key: str) -> int:
+        """The position of a new key: where the registry has it, else behind the others."""
+        mine = rank(section, key)
+        if mine is not None:
+            query = select(table.c.key, table.c.position).where(table.c.section == section)
+            places = [(row.key, row.position) for row in self._connection.execute(query)]
+            places += [(row.key, row.position) for row in self._added if row.section == section]
+            behind = [
+                position
+                for other, position in places
+                if (theirs := rank(section, other)) is not None and theirs > mine
+            ]
+            if behind:
+                self._make_room(section, min(behind))
+                return int(min(behind))
+        highest = select(func.max(table.c.position)).where(table.c.section == section)
+        last = self._connection.scalar(highest)
+        pending = [row.position for row in self._added if row.section == section]
+        return max([-1 if last is None else int(last), *pending]) + 1
+
+    def _make_room(self, section: str, position: int) -> None:
+        self._connection.execute(
+            update(table)
+            .where(table.c.section == section, table.c.position >= position)
+            .values(position=table.c.position + 1)
+        )
+        self._added = [
+            Row(row.section, row.key, row.kind, row.body, row.position + 1)
+            if row.section == section and row.position >= position
+            else row
+            for row in self._added
+        ]
+
+    def write(self, ctx: Context, actor: Actor, kind: str, reason: str) -> ChangeSet:
+        """Write everything with its history into the caller's transaction.
+
+        Raises:
+            Conflict: somebody else wrote the same rows in between.
+        """
+        change_set = ChangeSet(
+            uuid.uuid4().hex,
+            ctx.now(),
+            actor.name,
+            actor.kind.value,
+            kind,
+            reason,
+            _count(self._added),
+            _count(row for _entry, row in self._edited),
+            _count(entry.row for entry in self._deleted),
+        )
+        self._connection.execute(
+            insert(change_sets).values(
+                id=change_set.id,
+                at=change_set.at,
+                author_id=actor.id,
+                author=actor.name,
+                author_kind=actor.kind.value,
+                kind=kind,
+                reason=reason,
+                relayed=False,
+            )
+        )
+        try:
+            told = [
+                *self._write_deletes(),
+                *self._write_edits(change_set),
+                *self._write_adds(change_set),
+            ]
+        except IntegrityError as error:
+            raise _moved() from error
+        if self._shifted:
+            shift = update(table).where(table.c.id == bindparam("row_id"))
+            self._connection.execute(shift, self._shifted)
+        if told:
+            rows = [{"change_set_id": change_set.id, **change} for change in told]
+            self._connection.execute(insert(changes), rows)
+        return change_set
+
+    def _write_deletes(self) -> list[dict[str, Any]]:
+        for start in range(0, len(self._deleted), 500):
+            ids = [entry.id for entry in self._deleted[start : start + 500]]
+            self._connection.execute(delete(table).where(table.c.id.in_(ids)))
+        return [_change(entry.id, "delete", entry.row, None) for entry in self._deleted]
+
+    def _write_edits(self, change_set: ChangeSet) -> list[dict[str, Any]]:
+        if not self._edited:
+            return []
+        renamed = [entry for entry, row in self._edited if entry.key != row.key]
+        for entry in renamed:
+            # Two entries may swap their keys, which are unique at every moment.
+            self._connection.execute(
+                update(table).where(table.c.id == entry.id).values(key=f"\x00{entry.id}")
+            )
+        done = self._connection.execute(
+            update(table)
+            .where(table.c.id == bindparam("row_id"), table.c.version == bindparam("row_version"))
+            .values(version=table.c.version + 1),
+            [
+                {
+                    "row_id": entry.id,
+                    "row_version": entry.version,
+                    "key": row.key,
+                    "kind": row.kind,
+                    "body": row.body,
+                    "position": row.position,
+                    "updated_at": change_set.at,
+                    "updated_by": change_set.author,
+                }
+                for entry, row in self._edited
+            ],
+        )
+        if done.rowcount not in (-1, len(self._edited)):
+            raise _moved()
+        return [_change(entry.id, "edit", entry.row, row) for entry, row in self._edited]
+
+    def _write_adds(self, change_set: ChangeSet) -> list[dict[str, Any]]:
+        if not self._added:
+            return []
+        ids = self._connection.scalars(
+            insert(table).returning(table.c.id, sort_by_parameter_order=True),
+            [
+                {
+                    "section": row.section,
+                    "key": row.key,
+                    "kind": row.kind,
+                    "body": row.body,
+                    "position": row.position,
+                    "version": 1,
+                    "updated_at": change_set.at,
+                    "updated_by": change_set.author,
+                }
+                for row in self._added
+            ],
+        ).all()
+        return [
+            _change(row_id, "add", None, row) for row_id, row in zip(ids, self._added, strict=True)
+        ]
+
+
+def _change(entry_id: int, action: str, before: Row | None, after: Row | None) -> dict[str, Any]:
+    place = [(row.section, row.key) for row in (after, before) if row]
+    return {
+        "entry_id": entry_id,
+        "section": place[0][0],
+        "key": place[0][1],
+        "action": action,
+        "before": _facts(before),
+        "after": _facts(after),
+    }
+
+
+def _facts(row: Row | None) -> Mapping[str, Any] | None:
+    if row is None:
+        return None
+    return {"key": row.key, "kind": row.kind, "body": row.body, "position": row.position}
+
+
+def _count(rows: Iterable[Row]) -> int:
+    # A group is only the place of others; a person counts entries.
+    return sum(1 for row in rows if row.kind is not Kind.GROUP)
+
+
+def _moved() -> Conflict:
+    return Conflict(
+        "Somebody else saved the same entries at the same moment; nothing of yours was saved.",
+        "Your changes are still here: look at theirs, then save again.",
+    )
