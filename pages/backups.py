@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import streamlit as st
 
 from services import backup, restore
@@ -10,15 +12,22 @@ from services.core.access import Actor, Permission
 from services.core.context import Context
 from services.core.jobs import JobState
 from services.protection.model import SnapshotPage, SnapshotRow
+from services.protection.rescue.undo import UndoOffer
 from ui import format as form
 from ui import restore_flow, snapshot_panel
 from ui.messages import say_after_rerun, show_problem, shown_errors
 from ui.progress import back_up_button, job_progress, show_ended
 from ui.session import open_page
+from ui.theme import palette
 
 ROWS = 20
+ROWS_BESIDE = 12  # the others scroll, so that on a phone the panel below is not far away
+ROW_PIXELS = 38
 STATES = {"": "All", "verified": "Verified", "unverified": "Not verified", "damaged": "Damaged"}
-KINDS = ("backup", "restore", "undo")
+KINDS = ("backup", "restore")
+# So long the last restore stands at the top with its Undo; later its safety backup is in the
+# list like any other.
+UNDO_SHOWN = timedelta(days=7)
 
 
 def show_head(ctx: Context, actor: Actor) -> None:
@@ -32,12 +41,16 @@ def show_head(ctx: Context, actor: Actor) -> None:
         show_ended(last)
     if actor.may(Permission.RESTORE):
         offer = restore.undo_offer(ctx, actor)
-        if offer is not None:
+        if offer is not None and _is_recent(ctx, offer):
             restore_flow.show_undo(ctx, actor, offer)
 
 
-def show_filters() -> tuple[str, str]:
-    """What to look for; kept in the address."""
+def _is_recent(ctx: Context, offer: UndoOffer) -> bool:
+    return offer.ended_at is not None and ctx.now() - offer.ended_at < UNDO_SHOWN
+
+
+def show_filters(ctx: Context, actor: Actor) -> tuple[str, str]:
+    """What to look for, kept in the address; and the button beside it."""
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         search = st.text_input(
             "Search",
@@ -60,6 +73,8 @@ def show_filters() -> tuple[str, str]:
             bind="query-params",
             on_change=_first_page,
         )
+        if actor.may(Permission.BACKUP_CREATE):
+            back_up_button(ctx, actor, key="back_up", primary=True)
     return search.strip(), state or ""
 
 
@@ -67,9 +82,8 @@ def _first_page() -> None:
     st.session_state["page"] = 1
 
 
-def show_list(ctx: Context, actor: Actor, *, narrow: bool) -> None:
+def show_list(ctx: Context, actor: Actor, search: str, state: str, *, narrow: bool) -> None:
     """The list; a chosen row opens beside it."""
-    search, state = show_filters()
     page = st.session_state.get("page", 1)
     found = backup.snapshots(ctx, actor, search=search, state=state, page=page, rows=ROWS)
     if found.store_error is not None:
@@ -95,7 +109,7 @@ def show_list(ctx: Context, actor: Actor, *, narrow: bool) -> None:
 
 
 def _table(ctx: Context, found: SnapshotPage, *, narrow: bool) -> None:
-    now, zone = ctx.now(), form.viewer_zone()
+    now, zone, colours = ctx.now(), form.viewer_zone(), palette()
     rows = found.rows
     columns: dict[str, list[object]] = {
         "When": [form.when_short(row.created_at, now, zone) for row in rows],
@@ -107,7 +121,7 @@ def _table(ctx: Context, found: SnapshotPage, *, narrow: bool) -> None:
     columns["Data"] = [form.size(row.plain_bytes) for row in rows]
     if not narrow:
         columns["Stored"] = [form.size(row.stored_bytes) for row in rows]
-    columns["Orders"] = [form.number(row.headline.get("orders")) for row in rows]
+        columns["Orders"] = [form.number(row.headline.get("orders")) for row in rows]
     # The key names the rows: a selection is a position, and must not move to another row
     # when a new backup pushes the list down.
     key = f"list_{rows[0].id}_{len(rows)}_{narrow}"
@@ -116,8 +130,8 @@ def _table(ctx: Context, found: SnapshotPage, *, narrow: bool) -> None:
         columns,
         hide_index=True,
         width="stretch",
-        height=38 * (len(rows) + 1) if len(rows) < ROWS else 38 * (ROWS + 1),
-        row_height=38,
+        height=ROW_PIXELS * (min(len(rows), ROWS_BESIDE if narrow else ROWS) + 1) + 2,
+        row_height=ROW_PIXELS,
         key=key,
         on_select=lambda: _chosen(key, rows),
         selection_mode="single-row",
@@ -128,12 +142,12 @@ def _table(ctx: Context, found: SnapshotPage, *, narrow: bool) -> None:
         column_config={
             "State": st.column_config.MultiselectColumn(
                 options=list(snapshot_panel.STATE_COLOURS),
-                color=list(snapshot_panel.STATE_COLOURS.values()),
-                width=118,
+                color=[colours.ok, colours.made, colours.bad],
+                width=112,
             ),
-            "When": st.column_config.TextColumn(width=128, help=f"In {_zone_name(ctx)}"),
+            "When": st.column_config.TextColumn(width=126, help=f"In {_zone_name(ctx)}"),
             "Why": st.column_config.TextColumn(width=112),
-            "Data": st.column_config.TextColumn(width=74, help="Before compression"),
+            "Data": st.column_config.TextColumn(width=70, help="Before compression"),
             "Stored": st.column_config.TextColumn(width=74, help="What it takes in the store"),
             "Orders": st.column_config.TextColumn(width=70, help="Orders in the shop then"),
         },
@@ -187,16 +201,15 @@ def main() -> None:
     """Show the page."""
     ctx, actor = open_page("Backups", Permission.BACKUP_VIEW)
     with shown_errors():
-        if actor.may(Permission.BACKUP_CREATE):
-            back_up_button(ctx, actor, key="back_up", primary=True)
         show_head(ctx, actor)
+        search, state = show_filters(ctx, actor)
         wanted = st.query_params.get("snapshot")
         if wanted is None:
-            show_list(ctx, actor, narrow=False)
+            show_list(ctx, actor, search, state, narrow=False)
             return
         left, right = st.columns([3, 2])
         with left:
-            show_list(ctx, actor, narrow=True)
+            show_list(ctx, actor, search, state, narrow=True)
         with right, shown_errors():
             snapshot_panel.show(ctx, actor, wanted)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta, tzinfo
 
@@ -30,6 +30,7 @@ TABLE_TITLES = {
     "cart_items": "items in carts",
     "kb_entries": "KB entries",
 }
+SHOWN_TABLES = ("orders", "products", "users")
 CRON_LINE = "*/15 * * * *  cd /path/to/insightshop-admin && .venv/bin/python services/monitor.py"
 
 
@@ -140,14 +141,16 @@ def show_lines(
     goal: charts.Goal | None = None,
     filled: bool = False,
     nothing: str,
+    choice: Callable[[], None] | None = None,
 ) -> None:
     """A card with lines over time, or the same as a table.
 
     Args:
         drawn: (name, colour, series).
+        choice: shows a widget that chooses the lines, beside the heading.
     """
     drawn = [line for line in drawn if line[2].points]
-    with card(title, lead, below):
+    with card(title, lead, below, choice):
         if not drawn:
             empty(nothing, "The desk measures after each backup and whenever this page opens.")
             return
@@ -233,7 +236,8 @@ def show_growth(view: View) -> None:
 def show_rows(view: View) -> None:
     """How many rows do the main tables hold?"""
     found = {one.subject: one for one in view.series("shop.rows")}
-    names = [name for name in MAIN_TABLES if name in found]
+    known = [name for name in MAIN_TABLES if name in found]
+    names = [name for name in known if name in st.session_state.get("tables", SHOWN_TABLES)]
     orders = found.get("orders")
     lead, below = "", ""
     if orders is not None and orders.last is not None:
@@ -248,7 +252,20 @@ def show_rows(view: View) -> None:
         lead=lead,
         below=below,
         nothing="No table was counted in this time.",
+        choice=lambda: _choose_tables(known),
     )
+
+
+def _choose_tables(known: Sequence[str]) -> None:
+    with st.popover("Tables", icon=":material/tune:", type="tertiary", key="tables_menu"):
+        st.pills(
+            "Tables to show",
+            known,
+            selection_mode="multi",
+            default=[name for name in SHOWN_TABLES if name in known],
+            format_func=TABLE_TITLES.__getitem__,
+            key="tables",
+        )
 
 
 def show_disks(view: View) -> None:
@@ -274,12 +291,21 @@ def show_disks(view: View) -> None:
         )
 
 
-def card(title: str, lead: str, below: str) -> st.delta_generator.DeltaGenerator:
+def card(
+    title: str, lead: str, below: str, choice: Callable[[], None] | None = None
+) -> st.delta_generator.DeltaGenerator:
     """A bordered card with its heading line; what follows goes inside."""
-    box = st.container(border=True, key=f"card_{title.split(':')[0].lower().replace(' ', '_')}")
+    box = st.container(
+        border=True,
+        height="stretch",
+        gap="xsmall",
+        key=f"card_{title.split(':')[0].lower().replace(' ', '_')}",
+    )
     with box, st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
         st.markdown(f"**{form.plain(title)}**", width="content")
         st.caption(" · ".join(filter(None, (lead, below))), width="content")
+        if choice is not None:
+            choice()
     return box
 
 
@@ -306,12 +332,10 @@ def main() -> None:
     with shown_errors():
         monitor.sample_if_old(ctx, actor)
         view = choose(ctx, actor)
-        left, right = st.columns(2)
-        with left:
+        with st.grid(2, min_column_width=340, gap="small"):
             show_results(view)
-            show_growth(view)
-        with right:
             show_sizes(view)
+            show_growth(view)
             show_rows(view)
         show_disks(view)
         with st.expander("How these are measured", icon=":material/info:"):

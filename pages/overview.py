@@ -25,11 +25,12 @@ def show_state(ctx: Context, actor: Actor, facts: Facts, posture: Posture) -> No
     """The one sentence, and the button that makes it better."""
     word, icon, colour = STATE_WORDS[posture.state]
     with st.container(border=True, key="state"):
-        with st.container(horizontal=True, vertical_alignment="center", wrap=True):
-            with st.container(width="stretch", gap="xsmall"):
-                st.markdown(f"### :{colour}[:material/{icon}: {word}]", width="stretch")
-                st.markdown(_sentence(ctx, facts, posture))
-            if actor.may(Permission.BACKUP_CREATE):
+        said, pressed = st.columns([5, 1.15], vertical_alignment="center")
+        with said, st.container(gap="xsmall"):
+            st.markdown(f"### :{colour}[:material/{icon}: {word}]")
+            st.markdown(_sentence(ctx, facts, posture))
+        if actor.may(Permission.BACKUP_CREATE):
+            with pressed:
                 back_up_button(ctx, actor, key="back_up", primary=True)
         running = backup.current(ctx)
         if running is not None:
@@ -196,11 +197,13 @@ def show_attention(ctx: Context, actor: Actor, posture: Posture) -> None:
 def _show_finding(ctx: Context, actor: Actor, finding: Finding, number: int) -> None:
     icon, colour = TONE_ICONS[finding.tone]
     since = f" Since {form.when_short(finding.since, ctx.now())}." if finding.since else ""
-    with st.container(gap="xsmall", key=f"finding_{number}"):
-        st.markdown(f":{colour}[:material/{icon}:] {form.plain(finding.text)}")
-        with st.container(horizontal=True, vertical_alignment="center", gap="small"):
-            st.caption(f"{form.plain(finding.hint)}{since}", width="stretch")
-            _action(ctx, actor, finding, number)
+    with st.container(horizontal=True, vertical_alignment="center", key=f"finding_{number}"):
+        with st.container(width="stretch"):
+            st.markdown(
+                f":{colour}[:material/{icon}:] {form.plain(finding.text)}  \n"
+                f":small[:gray[{form.plain(finding.hint)}{since}]]"
+            )
+        _action(ctx, actor, finding, number)
 
 
 def _action(ctx: Context, actor: Actor, finding: Finding, number: int) -> None:
@@ -247,7 +250,7 @@ def show_news(ctx: Context, actor: Actor) -> None:
     """Who did what since this person was here before."""
     news = since_last_visit(ctx, actor)
     now = ctx.now()
-    with st.container(border=True, height="stretch", key="news"):
+    with st.container(border=True, height="stretch", gap="xsmall", key="news"):
         since = f", {form.when_short(news.since, now)}" if news.since else ""
         st.markdown(f"**Since your last visit{since}**")
         if not news.items:
@@ -255,9 +258,8 @@ def show_news(ctx: Context, actor: Actor) -> None:
             return
         for item in news.items:
             mark = ":red[:material/cancel:] " if item.failed else ""
-            with st.container(gap=None):
-                st.markdown(f"{mark}{form.plain(item.what)}")
-                st.caption(f"{form.plain(item.who)} · {form.when_short(item.at, now)}")
+            who = f"{form.plain(item.who)} · {form.when_short(item.at, now)}"
+            st.markdown(f"{mark}{form.plain(item.what)}  \n:small[:gray[{who}]]")
         if news.total > len(news.items):
             rest = form.plural(news.total - len(news.items), "more event")
             if actor.may(Permission.AUDIT_VIEW):

@@ -80,6 +80,7 @@ def gather(ctx: Context, actor: Actor) -> Facts:
         Denied: without `overview.view`.
     """
     require(actor, Permission.OVERVIEW_VIEW)
+    catalog.refresh_if_old(ctx)
     listed = catalog.page(ctx, rows=1)
     verified = catalog.page(ctx, state="verified", rows=1)
     shop = status(ctx)

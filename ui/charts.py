@@ -33,7 +33,7 @@ _HEIGHT = 230
 _PLOT_PIXELS = 185
 """Of a chart and of the plot in it, without the axis."""
 
-_ROOM = 1.22
+_ROOM = 1.16
 """Headroom above the highest value: the labels of the lines stand there."""
 
 _CONFIG = {"displayModeBar": False, "scrollZoom": False, "doubleClick": False}
@@ -123,7 +123,13 @@ def results(
             marker={
                 "color": colour,
                 "line": {"width": 0},
-                "pattern": {"shape": "x" if name == "failed" else "", "size": 4},
+                "pattern": {
+                    "shape": "x" if name == "failed" else "",
+                    "size": 5,
+                    "fillmode": "overlay",
+                    "fgcolor": colours.surface,
+                    "fgopacity": 0.9,
+                },
             },
             hovertemplate=f"%{{x|%a %d %b %Y}}: %{{y}} {name}<extra></extra>",
             width=0.78 * 86_400_000,

@@ -18,7 +18,7 @@ from ui.format import duration, plain
 from ui.messages import say_after_rerun, show_error, show_problem
 from ui.session import guard
 
-_TITLES = {"backup": "Backing up", "restore": "Restoring", "undo": "Undoing the restore"}
+_TITLES = {"backup": "Backing up", "restore": "Restoring"}
 
 
 def back_up_button(ctx: Context, actor: Actor, *, key: str, primary: bool = False) -> None:
@@ -70,6 +70,8 @@ def show_running(job: Job, seconds: float) -> None:
     """A job under way."""
     with st.container(border=True, key=f"job_{job.id}"):
         title = _TITLES.get(job.kind, job.kind.capitalize())
+        if job.params.get("undo_of"):
+            title = "Undoing the restore"
         st.markdown(f"**:material/progress_activity: {plain(title)}**")
         fraction = job.fraction
         share = f" · {fraction:.0%}" if fraction is not None else ""

@@ -5,11 +5,13 @@ from __future__ import annotations
 import streamlit as st
 
 from services import restore
+from services.core import jobs
 from services.core.access import Actor
 from services.core.context import Context
 from services.core.errors import Busy
 from services.protection.model import Manifest, Part
 from services.protection.rescue.plan import RESTORABLE, RestorePlan
+from services.protection.rescue.undo import UndoOffer
 from services.protection.rescue.words import Tone
 from ui import format as form
 from ui.messages import say_after_rerun, shown_errors
@@ -123,19 +125,32 @@ def _show_entries(plan: RestorePlan) -> None:
                 st.text(shown + (f"\nand {more} more" if more > 0 else ""))
 
 
-def show_undo(ctx: Context, actor: Actor, offer: restore.UndoOffer) -> None:
-    """What was restored, that it was checked, and the way back from it."""
+def show_undo(ctx: Context, actor: Actor, offer: UndoOffer) -> None:
+    """What was restored, how it was checked, and the way back from it."""
+    job = jobs.get(ctx, offer.job_id)
+    parts = ", ".join(_TITLES[part].lower() for part in _TITLES if part in offer.parts)
+    done = "Undone" if offer.was_undo else "Restored"
+    notes = (job.result or {}).get("notes", [])
     with (
         st.container(border=True, key="undo_offer"),
         st.container(horizontal=True, vertical_alignment="center"),
     ):
-        st.markdown(
-            f":green[:material/check_circle:] Restored {form.age(offer.restored_at, ctx.now())}",
-            width="stretch",
-        )
-        if st.button("Undo this restore", icon=":material/undo:", key="undo"):
-            try:
-                restore.start_undo(ctx, actor, offer)
-            except Busy:
-                say_after_rerun("A backup or restore is running already; see its progress.")
-            st.rerun()
+        with st.container(width="stretch"):
+            st.markdown(
+                f":green[:material/check_circle: **{done}**] {form.age(offer.ended_at, ctx.now())} "
+                f"by {form.plain(offer.actor_name)}: {parts}  \n"
+                + "".join(f":small[:gray[{form.plain(note)}]]  \n" for note in notes)
+            )
+        if st.button(
+            "Restore it again" if offer.was_undo else "Undo this restore",
+            icon=":material/redo:" if offer.was_undo else ":material/undo:",
+            key="undo",
+            help="Puts back what was there before. What is there now goes into a safety "
+            "backup first, so this can be undone too.",
+        ):
+            with shown_errors():
+                try:
+                    restore.start_undo(ctx, actor, offer)
+                except Busy:
+                    say_after_rerun("A backup or restore is running already; see its progress.")
+                st.rerun()

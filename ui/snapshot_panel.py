@@ -11,6 +11,7 @@ from services.core.access import Actor, Permission
 from services.core.context import Context
 from services.core.errors import DeskError, Refused
 from services.people import sessions
+from services.protection import catalog
 from services.protection.model import Component, Manifest, Part, SnapshotRow
 from ui import format as form
 from ui import restore_flow, session
@@ -27,6 +28,8 @@ REASONS = {
     "cron": "scheduled",
 }
 STATE_COLOURS = {"verified": "green", "not verified": "gray", "damaged": "red"}
+"""Of each state of a backup: its Markdown colour."""
+
 PARTS: dict[Part, tuple[str, str]] = {
     Part.DATABASE: ("Shop database", "database"),
     Part.KNOWLEDGE: ("Knowledge base", "menu_book"),
@@ -47,7 +50,7 @@ def state_of(row: SnapshotRow) -> str:
 def show(ctx: Context, actor: Actor, snapshot_id: str) -> None:
     """The panel of one backup."""
     with st.container(border=True, key="panel"):
-        row = backup.snapshot(ctx, actor, snapshot_id)
+        row = catalog.find(ctx, snapshot_id)
         _head(ctx, row)
         try:
             manifest = backup.manifest(ctx, actor, snapshot_id)
@@ -158,7 +161,7 @@ def _component(ctx: Context, actor: Actor, manifest: Manifest, component: Compon
 
 
 def _fetch_command(ctx: Context, component: Component) -> str:
-    url = backup.store_url(ctx)
+    url = ctx.settings.store_url
     if url.startswith("file:"):
         return f"cp '{url.removeprefix('file:')}/{component.key}' ."
     return f"aws s3 cp '{url}/{component.key}' ."

@@ -24,15 +24,12 @@ _NEWS: dict[str, Permission] = {
     "kb.": Permission.KB_VIEW,
     "backup.": Permission.OVERVIEW_VIEW,
     "restore.": Permission.OVERVIEW_VIEW,
-    "undo.": Permission.OVERVIEW_VIEW,
     "sample.": Permission.OVERVIEW_VIEW,
 }
 """Which happenings somebody without the audit log may hear of, by the action's first part."""
 
 _NOISE = ("session.", "sign_in.", "account.sign_in", "account.sign_out")
 """People coming and going is no news; the audit log has it."""
-
-_RESTORES = ("restore", "undo")
 
 
 @dataclass(frozen=True)
@@ -101,8 +98,8 @@ def failed_backup(ctx: Context) -> Trouble | None:
 
 
 def interrupted_restore(ctx: Context) -> Trouble | None:
-    """The last restore or undo, where it was cut off and nothing has settled it since."""
-    row = _last_job(ctx, _RESTORES)
+    """The last restore, where it was cut off and nothing has settled it since."""
+    row = _last_job(ctx, ("restore",))
     if row is None or row.state != JobState.INTERRUPTED.value:
         return None
     return Trouble(row.ended_at, row.error or "", row.hint or "")

@@ -39,8 +39,8 @@ METRICS: dict[str, Metric] = {
         Metric("disk.total_bytes", "Disk size", Unit.BYTES, "volume"),
         Metric("disk.free_bytes", "Free disk space", Unit.BYTES, "volume"),
         Metric("backup.age_seconds", "Age of the newest backup", Unit.SECONDS),
-        Metric("backup.data_bytes", "Data protected", Unit.BYTES),
-        Metric("backup.stored_bytes", "Stored in the backup", Unit.BYTES),
+        Metric("backup.data_bytes", "Data", Unit.BYTES),
+        Metric("backup.stored_bytes", "Stored", Unit.BYTES),
         Metric("backup.outcome", "Backup results", Unit.OUTCOME, "job"),
         Metric("backup.seconds", "Time a backup took", Unit.SECONDS, "job"),
     )
