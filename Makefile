@@ -5,6 +5,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PORT ?= 8501
+ADDRESS ?= 127.0.0.1
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
 .PHONY: help run test check bench lock format clean
@@ -13,7 +14,7 @@ help: ## list these targets
 	@awk -F':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 run: $(VENV)/.installed ## install, migrate, start the desk and print its address
-	@$(BIN)/python -m services.desk --port $(PORT)
+	@$(BIN)/python -m services.desk --port $(PORT) --address $(ADDRESS)
 
 test: $(VENV)/.installed-dev ## install what tests need and run every test, browser tests included
 	@$(BIN)/python -m pytest -n 2 --dist loadgroup $(ARGS)
@@ -41,7 +42,8 @@ clean: ## remove the virtual environment and caches (never instance/)
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed, this is %d.%d" % sys.version_info[:2] if sys.version_info < (3, 11) else 0)'
-	@$(PYTHON) -m venv $(VENV)
+	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); \
+	  echo "On Debian and Ubuntu this needs one more package: apt install python3-venv"; exit 1; }
 
 $(VENV)/.installed: requirements.lock | $(BIN)/python
 	@echo "Installing the locked dependencies (once; about two minutes) ..."

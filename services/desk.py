@@ -37,6 +37,8 @@ from services.core.errors import (
 )
 from services.core.settings import PROJECT_ROOT, Settings, load_settings, mask_url
 from services.people import accounts, setup
+from services.protection.model import PROTECTION_LOCK
+from services.protection.rescue import journal
 from services.shop.attach import ShopState, attach, status
 from services.shop.sample_state import is_sample
 
@@ -90,15 +92,17 @@ def refuse_weak_secrets(settings: Settings) -> None:
 
 
 def sweep(ctx: Context) -> list[str]:
-    """Remove what killed captures and downloads left in the scratch folder over a day ago.
+    """Remove what killed work left in the desk's own scratch folder over a day ago.
+
+    A folder that `BACKUP_TEMP_DIR` names may hold other people's files: it is left alone.
 
     Returns:
         The names that were removed.
     """
-    from services.protection.model import PROTECTION_LOCK
-
     folder = ctx.settings.temp_dir
-    if not folder.is_dir() or jobs.active(ctx, PROTECTION_LOCK) is not None:
+    if ctx.settings.backup_temp_dir is not None or not folder.is_dir():
+        return []
+    if jobs.active(ctx, PROTECTION_LOCK) is not None:
         return []
     swept = []
     for path in sorted(folder.iterdir()):
@@ -118,7 +122,8 @@ def greeting(ctx: Context, address: str, port: int) -> str:
     found = status(ctx)
     shop = mask_url(found.where)
     if is_sample(ctx):
-        shop = f"sample data (remove it with `{_python()} -m services.sample remove`)"
+        command = f"{_short(Path(sys.executable))} {_short(PROJECT_ROOT / 'services/sample.py')}"
+        shop = f"sample data, which `{command} remove` takes away"
     elif found.state is not ShopState.READY:
         shop = f"not attached: {found.message} {found.hint}".strip()
     lines = [
@@ -174,6 +179,8 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         settings = load_settings()
         logging.basicConfig(level=settings.log_level, format="%(levelname)s %(name)s: %(message)s")
+        if settings.log_level != "DEBUG":
+            logging.getLogger("alembic").setLevel(logging.WARNING)
         require_free(options.address, options.port)
         ctx = open_context(settings)
         prepare(ctx)
@@ -205,15 +212,19 @@ def _become_server(address: str, port: int, key: str) -> int:
 
 def _recover(ctx: Context) -> bool:
     """Finish or take back restores that were killed; False when one needs a person."""
-    from services import restore
-
     try:
-        for recovery in restore.recover(ctx):
-            _say(str(recovery))
-    except DeskError as error:
-        _say(f"A restore that was interrupted could not be put in order. {error}")
+        if next(journal.pending(ctx), None) is None:
+            return True
+        from services import restore  # only now: the usual start does without its imports
+
+        recoveries = restore.recover(ctx)
+    except Exception as error:  # the desk opens all the same: that is when it is needed
+        message, hint, _error_id = describe(error)
+        _say(f"A restore that was interrupted could not be put in order. {message} {hint}")
         return False
-    return True
+    for recovery in recoveries:
+        _say(f"{recovery.message} {recovery.hint}".strip())
+    return all(recovery.side for recovery in recoveries)
 
 
 def _build_sample(ctx: Context) -> None:
@@ -235,9 +246,8 @@ def _url(address: str, port: int) -> str:
     return f"http://{f'[{host}]' if ':' in host else host}:{port}"
 
 
-def _python() -> str:
-    path = Path(sys.executable)
-    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)
+def _short(path: Path) -> Path:
+    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
 
 
 def _say(text: str) -> None:
