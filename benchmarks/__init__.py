@@ -1,0 +1,1 @@
+"""Side-by-side measurements; each prints figures and ratios, nothing is judged by feeling."""

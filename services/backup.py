@@ -1,0 +1,381 @@
+"""Door: make a snapshot, list what there is, prove it, hand out its parts.
+
+The browser calls these functions; cron runs the file (`python services/backup.py`) or the
+module (`python -m services.backup`). Both do the same work through the same `jobs` row.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+if __name__ == "__main__":
+    # Run as a file, Python puts services/ first on the path, ahead of the standard library.
+    sys.path[0] = str(Path(__file__).resolve().parents[1])
+
+import argparse
+import getpass
+import json
+import logging
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, BinaryIO
+
+from services.core import audit, jobs
+from services.core.access import Actor, Permission, command_line_actor, require
+from services.core.context import Context, open_context
+from services.core.errors import EXIT_USAGE, Broken, DeskError, describe, exit_code
+from services.protection import catalog
+from services.protection import snapshots as snapshot_room
+from services.protection.days import day_states
+from services.protection.model import (
+    PROTECTION_LOCK,
+    Component,
+    DayState,
+    Manifest,
+    RefreshResult,
+    SnapshotPage,
+    SnapshotRow,
+)
+from services.protection.stores import open_store
+
+log = logging.getLogger("desk.backup")
+
+LOCK = PROTECTION_LOCK
+KIND = "backup"
+
+
+def snapshots(
+    ctx: Context,
+    actor: Actor,
+    *,
+    search: str = "",
+    state: str = "",
+    page: int = 1,
+    rows: int = 50,
+) -> SnapshotPage:
+    """One page of the snapshots of this instance, newest first.
+
+    The store is listed again when that was last done a minute ago; when it can't be, the
+    index still lists, and the page carries the error.
+
+    Args:
+        search: part of an id, a reason or who asked.
+        state: `verified`, `unverified`, `damaged` or nothing.
+    """
+    require(actor, Permission.BACKUP_VIEW)
+    catalog.refresh_if_old(ctx)
+    return catalog.page(ctx, search=search, state=state, page=page, rows=rows)
+
+
+def refresh(ctx: Context, actor: Actor) -> RefreshResult:
+    """Compare the index with the store now.
+
+    Raises:
+        Transient, Misconfigured: the store can't be listed; the index is as it was.
+    """
+    require(actor, Permission.BACKUP_VIEW)
+    return catalog.refresh(ctx, open_store(ctx.settings))
+
+
+def manifest(ctx: Context, actor: Actor, snapshot_id: str) -> Manifest:
+    """The manifest of one snapshot, read from the store and held against the index."""
+    require(actor, Permission.BACKUP_VIEW)
+    return catalog.load_manifest(ctx, open_store(ctx.settings), snapshot_id)
+
+
+def current(ctx: Context) -> jobs.Job | None:
+    """The backup or restore that runs now."""
+    return jobs.active(ctx, LOCK)
+
+
+def days(ctx: Context, actor: Actor, count: int = 90) -> tuple[DayState, ...]:
+    """The last `count` UTC days, oldest first, with what each has to show."""
+    require(actor, Permission.OVERVIEW_VIEW)
+    return day_states(ctx, count)
+
+
+def verify(
+    ctx: Context,
+    actor: Actor,
+    snapshot_id: str,
+    watcher: Callable[[float], None] = lambda _fraction: None,
+) -> SnapshotRow:
+    """Read every object of a snapshot back in full, and write down whether it is equal.
+
+    Args:
+        snapshot_id: an id, or `latest`.
+        watcher: called with the share that is done, 0 to 1.
+
+    Raises:
+        Broken: names the object that is missing or altered; the list shows it from now on.
+        Transient, Misconfigured: the store can't be read; nothing was written down.
+    """
+    require(actor, Permission.BACKUP_CREATE)
+    store = open_store(ctx.settings)
+    row = catalog.find(ctx, snapshot_id)
+    subject = ("snapshot", row.id)
+    try:
+        found = catalog.load_manifest(ctx, store, row.id)
+        total = max(1, found.stored_bytes + found.image_bytes)
+        snapshot_room.verify(ctx, store, found, lambda count: watcher(min(1.0, count / total)))
+    except Broken as error:
+        catalog.record_verification(ctx, row.id, error.message)
+        audit.note(ctx, actor, "backup.verify", subject, error.message, outcome="failed")
+        raise
+    verified = catalog.record_verification(ctx, row.id, None)
+    audit.note(ctx, actor, "backup.verify", subject, f"Read {row.id} back in full: it is whole")
+    return verified
+
+
+@contextmanager
+def open_component(
+    ctx: Context, actor: Actor, snapshot_id: str, name: str
+) -> Iterator[tuple[Component, BinaryIO]]:
+    """One component as it is stored, for a download; its manifest entry says how to open it.
+
+    Raises:
+        Invalid: no such snapshot or component.
+        Broken: it is missing from the store.
+    """
+    require(actor, Permission.BACKUP_DOWNLOAD)
+    store = open_store(ctx.settings)
+    found = catalog.load_manifest(ctx, store, snapshot_id)
+    component = snapshot_room.component_of(found, name)
+    audit.note(
+        ctx, actor, "backup.download", ("snapshot", found.id), f"Downloaded {name} of {found.id}"
+    )
+    with snapshot_room.open_stored(store, component) as stream:
+        yield component, stream
+
+
+def start(ctx: Context, actor: Actor, reason: str = "manual") -> jobs.Job:
+    """Make a snapshot in a process of its own, which outlives the browser and the server.
+
+    Raises:
+        Busy: a backup or restore is running; names it.
+    """
+    job = _create(ctx, actor, reason)
+    jobs.spawn(ctx, job, "services.backup")
+    return job
+
+
+def run(
+    ctx: Context,
+    actor: Actor,
+    reason: str = "scheduled",
+    watcher: Callable[[str, float | None], None] = lambda _text, _fraction: None,
+) -> jobs.Job:
+    """Make a snapshot in this process (cron, a terminal).
+
+    Raises:
+        Busy: a backup or restore is running; names it.
+        what `snapshots.create` raises, after the job's row was written.
+    """
+    return _run(ctx, _create(ctx, actor, reason), watcher)
+
+
+def _create(ctx: Context, actor: Actor, reason: str) -> jobs.Job:
+    require(actor, Permission.BACKUP_CREATE)
+    job = jobs.create(ctx, actor, KIND, lock=LOCK, params={"reason": reason[:60]})
+    audit.note(ctx, actor, "backup.start", ("job", job.id), f"Backup started ({reason[:60]})")
+    return job
+
+
+def _run(ctx: Context, job: jobs.Job, watcher: Callable[[str, float | None], None]) -> jobs.Job:
+    # Permission was checked when the row was written; the row says who asked.
+    actor = Actor(job.actor_id, job.actor_name, job.actor_kind)
+
+    def work(handle: jobs.JobHandle) -> dict[str, Any]:
+        from services.knowledge.transfer import canonical_json
+
+        return _result(
+            snapshot_room.create(
+                ctx,
+                open_store(ctx.settings),
+                handle,
+                actor,
+                reason=str(job.params.get("reason", "manual")),
+                knowledge=canonical_json,
+            )
+        )
+
+    try:
+        ended = jobs.run(ctx, job, work, watcher=watcher)
+    except BaseException as error:
+        message = describe(error)[0] if isinstance(error, DeskError) else "It met a bug"
+        subject = ("job", job.id)
+        audit.note(ctx, actor, "backup.failed", subject, message, outcome="failed")
+        raise
+    finally:
+        _sample(ctx)
+    result = ended.result or {}
+    audit.note(
+        ctx,
+        actor,
+        "backup.done",
+        ("snapshot", str(result.get("snapshot"))),
+        f"Backup made and read back: {result.get('snapshot')}",
+        details={key: result[key] for key in ("plain_bytes", "stored_bytes") if key in result},
+    )
+    return ended
+
+
+def _result(made: Manifest) -> dict[str, Any]:
+    return {
+        "snapshot": made.id,
+        "plain_bytes": made.plain_bytes,
+        "stored_bytes": made.stored_bytes,
+        "images": made.image_count,
+        "steps": made.step_seconds,
+        "notes": list(made.notes),
+        "components": {
+            component.name: {
+                "plain_bytes": component.plain_bytes,
+                "stored_bytes": component.stored_bytes,
+                "sha256": component.stored_sha256,
+            }
+            for component in made.components
+        },
+    }
+
+
+def _sample(ctx: Context) -> None:
+    try:
+        from services.watch import samples
+
+        samples.take(ctx, samples.collect(ctx))
+    except Exception:  # a chart without a point is no reason to call a backup failed
+        log.exception("no sample after the backup")
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """The command line; returns the exit code."""
+    parser = _parser()
+    try:
+        options = parser.parse_args(arguments)
+    except SystemExit as stop:
+        return EXIT_USAGE if stop.code else 0
+    logging.basicConfig(level=logging.WARNING, stream=sys.stderr)
+    begun = time.monotonic()
+    answer: dict[str, Any] = {"job": options.job}
+    ctx = None
+    try:
+        ctx = open_context()
+        actor = command_line_actor(getpass.getuser())
+        if options.list:
+            _command_list(ctx, actor, answer, options.json)
+        elif options.verify:
+            _command_verify(ctx, actor, options.verify, answer, options.json)
+        else:
+            _command_backup(ctx, actor, options, answer)
+        code = 0
+    except (Exception, KeyboardInterrupt) as error:
+        message, hint, error_id = describe(error)
+        answer |= {"state": "failed", "error": message, "hint": hint, "error_id": error_id}
+        print(f"{message} {hint}".strip(), file=sys.stderr)
+        code = exit_code(error)
+    finally:
+        if ctx is not None:
+            ctx.close()
+    if options.json:
+        answer |= {"seconds": round(time.monotonic() - begun, 3), "exit_code": code}
+        print(json.dumps(answer, sort_keys=True), flush=True)
+    return code
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python services/backup.py",
+        description="Back the shop up, or list and prove the backups.",
+        epilog="Exit codes: 0 done, 1 failed, 2 network, 3 configuration or usage, 4 bug.",
+    )
+    parser.add_argument("--json", action="store_true", help="one JSON object as the last line")
+    parser.add_argument("--reason", default="scheduled", help="why; shown in the list")
+    what = parser.add_mutually_exclusive_group()
+    what.add_argument("--list", action="store_true", help="list the backups in the store")
+    what.add_argument("--verify", metavar="ID", help="read one back in full: an id, or latest")
+    what.add_argument("--job", metavar="ID", help=argparse.SUPPRESS)
+    return parser
+
+
+def _command_backup(
+    ctx: Context, actor: Actor, options: argparse.Namespace, answer: dict[str, Any]
+) -> None:
+    job = jobs.get(ctx, options.job) if options.job else _create(ctx, actor, options.reason)
+    answer["job"] = job.id
+    with _bar() as bar:
+        ended = _run(ctx, job, bar)
+    answer |= {"state": ended.state.value, **(ended.result or {})}
+    if sys.stdout.isatty() and not options.json:
+        print(f"Backup {answer['snapshot']} is stored and was read back in full.")
+
+
+def _command_verify(
+    ctx: Context, actor: Actor, snapshot_id: str, answer: dict[str, Any], as_json: bool
+) -> None:
+    del answer["job"]
+    answer["snapshot"] = snapshot_id
+    refresh(ctx, actor)
+    with _bar() as bar:
+        row = verify(ctx, actor, snapshot_id, lambda share: bar("Reading it back", share))
+    answer |= {"snapshot": row.id, "state": "verified"}
+    if not as_json:
+        print(f"{row.id} is whole: every object was read back in full.")
+
+
+def _command_list(ctx: Context, actor: Actor, answer: dict[str, Any], as_json: bool) -> None:
+    answer.clear()
+    found = refresh(ctx, actor)
+    rows: list[SnapshotRow] = []
+    while len(rows) < (listed := catalog.page(ctx, page=len(rows) // 1000 + 1, rows=1000)).total:
+        rows += listed.rows
+    for snapshot_id, why in found.unreadable.items():
+        print(f"{snapshot_id}: {why}", file=sys.stderr)
+    answer |= {
+        "snapshots": [
+            {
+                "id": row.id,
+                "created_at": row.created_at.isoformat(),
+                "reason": row.reason,
+                "asked_by": row.asked_by,
+                "plain_bytes": row.plain_bytes,
+                "stored_bytes": row.stored_bytes,
+                "verified_at": row.verified_at.isoformat() if row.verified_at else None,
+                "verify_error": row.verify_error,
+            }
+            for row in rows
+        ],
+        "unreadable": found.unreadable,
+    }
+    if not as_json:
+        for row in rows:
+            known = "damaged" if row.verify_error else "verified" if row.verified_at else "-"
+            print(
+                f"{row.id}  {row.created_at:%Y-%m-%d %H:%M} UTC  {row.plain_bytes / 1e6:10,.1f} MB"
+                f"  {known:8}  {row.reason} ({row.asked_by})"
+            )
+
+
+@contextmanager
+def _bar() -> Iterator[Callable[[str, float | None], None]]:
+    """A progress bar on a terminal, nothing elsewhere."""
+    if not sys.stderr.isatty():
+        yield lambda _text, _fraction: None
+        return
+
+    def draw(text: str, fraction: float | None) -> None:
+        done = round(30 * (fraction or 0))
+        percent = "    " if fraction is None else f"{fraction:4.0%}"
+        line = f"\r[{'#' * done}{'.' * (30 - done)}] {percent}  {text}"
+        print(f"{line:<90}"[:90], end="", file=sys.stderr, flush=True)
+
+    try:
+        yield draw
+    finally:
+        print(file=sys.stderr)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,306 @@
+"""The list of snapshots. The bucket is the truth; the table `snapshots` only indexes it.
+
+An empty control database and a bucket give the full list again. What was found out later
+(read back in full, and when) is known to the index alone, and is found out anew after that.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import Select, delete, func, insert, or_, select, update
+
+from db.control import desk_state, snapshots
+from db.engine import read, write
+from db.shop import HEADLINE_TABLES
+from services.core.context import Context
+from services.core.errors import Broken, DeskError, Invalid
+from services.protection.manifest import (
+    MAX_MANIFEST_BYTES,
+    from_json,
+    manifest_key,
+    manifest_prefix,
+)
+from services.protection.model import (
+    Manifest,
+    Part,
+    RefreshResult,
+    SnapshotPage,
+    SnapshotRow,
+)
+from services.protection.stores import open_store
+from services.protection.stores.base import Store
+
+log = logging.getLogger("desk.catalog")
+
+LATEST = "latest"
+FRESH = timedelta(seconds=60)
+"""How long a listing of the store is good enough for a page."""
+_MAX_ROWS = 1000
+
+
+def refresh(ctx: Context, store: Store) -> RefreshResult:
+    """Compare the index with the store: load new manifests, drop what has vanished.
+
+    Only this instance's manifests are looked at. One that can't be read, or is not what was
+    indexed, is reported and the others are listed all the same.
+
+    Raises:
+        Transient, Misconfigured: the store can't be listed; the index stays as it is.
+    """
+    prefix = manifest_prefix(ctx.settings.instance_id)
+    present = {
+        found.key.removeprefix(prefix).removesuffix(".json")
+        for found in store.list(prefix)
+        if found.key.endswith(".json")
+    }
+    known = _known(ctx)
+    added, unreadable = [], {}
+    for snapshot_id in sorted(present - known):
+        try:
+            data = _read(store, ctx.settings.instance_id, snapshot_id)
+            manifest = _checked(ctx, snapshot_id, data)
+        except (Broken, KeyError) as error:
+            unreadable[snapshot_id] = str(error) or "It vanished while it was read."
+            log.warning("manifest %s: %s", snapshot_id, error)
+            continue
+        if record(ctx, manifest, data):
+            added.append(snapshot_id)
+    removed = sorted(known - present)
+    with write(ctx.control) as connection:
+        if removed:
+            connection.execute(delete(snapshots).where(_ours(ctx), snapshots.c.id.in_(removed)))
+        _remember(ctx, connection, {"at": ctx.now().isoformat(), "unreadable": unreadable})
+    return RefreshResult(tuple(added), tuple(removed), unreadable, len(present))
+
+
+def refresh_if_old(ctx: Context) -> None:
+    """Refresh when the last try is a minute old; a failure is kept for `page` to show."""
+    state = _state(ctx)
+    tried = state.get("tried") or state.get("at")
+    if tried and ctx.now() - datetime.fromisoformat(tried) < FRESH:
+        return
+    try:
+        refresh(ctx, open_store(ctx.settings))
+    except DeskError as error:
+        state |= {"tried": ctx.now().isoformat(), "error": [error.message, error.hint]}
+        with write(ctx.control) as connection:
+            _remember(ctx, connection, state)
+
+
+def page(
+    ctx: Context, *, search: str = "", state: str = "", page: int = 1, rows: int = 50
+) -> SnapshotPage:
+    """One page of the index, newest first."""
+    rows = max(1, min(rows, _MAX_ROWS))
+    wanted = _filtered(select(snapshots).where(_ours(ctx)), search, state)
+    with read(ctx.control) as connection:
+        total = connection.scalar(select(func.count()).select_from(wanted.subquery())) or 0
+        found = connection.execute(
+            wanted.order_by(snapshots.c.id.desc()).limit(rows).offset((max(page, 1) - 1) * rows)
+        )
+        listed = tuple(_row(row) for row in found)
+    known = _state(ctx)
+    error = known.get("error")
+    return SnapshotPage(
+        rows=listed,
+        total=total,
+        store_url=ctx.settings.store_url,
+        store_error=(error[0], error[1]) if error else None,
+        refreshed_at=datetime.fromisoformat(known["at"]) if known.get("at") else None,
+    )
+
+
+def find(ctx: Context, snapshot_id: str) -> SnapshotRow:
+    """One snapshot of the index.
+
+    Args:
+        snapshot_id: an id, or `latest`.
+
+    Raises:
+        Invalid: there is none.
+    """
+    query = select(snapshots).where(_ours(ctx))
+    if snapshot_id == LATEST:
+        query = query.order_by(snapshots.c.id.desc()).limit(1)
+    else:
+        query = query.where(snapshots.c.id == snapshot_id)
+    with read(ctx.control) as connection:
+        row = connection.execute(query).first()
+    if row is None:
+        raise Invalid(
+            "There is no snapshot yet."
+            if snapshot_id == LATEST
+            else f"There is no snapshot {snapshot_id[:40]!r}.",
+            "`python services/backup.py --list` shows which there are.",
+        )
+    return _row(row)
+
+
+def load_manifest(ctx: Context, store: Store, snapshot_id: str) -> Manifest:
+    """Read a manifest from the store and hold it against what was indexed.
+
+    Args:
+        snapshot_id: an id, or `latest`.
+
+    Raises:
+        Invalid: no such snapshot.
+        Broken: it is gone, damaged, or not the one that was indexed.
+        Transient, Misconfigured: the store can't be read.
+    """
+    wanted = find(ctx, snapshot_id).id
+    try:
+        data = _read(store, ctx.settings.instance_id, wanted)
+    except KeyError as error:
+        raise Broken(
+            f"The manifest of the snapshot {wanted} is no longer in the store.",
+            "Refresh the list, and use another snapshot.",
+        ) from error
+    with read(ctx.control) as connection:
+        indexed = connection.scalar(
+            select(snapshots.c.manifest_sha256).where(_ours(ctx), snapshots.c.id == wanted)
+        )
+    if hashlib.sha256(data).hexdigest() != indexed:
+        raise Broken(
+            f"The manifest of the snapshot {wanted} was altered since the desk first saw it.",
+            "Don't use this snapshot. Find out who can write to the store.",
+        )
+    return _checked(ctx, wanted, data)
+
+
+def record(
+    ctx: Context, manifest: Manifest, data: bytes, *, verified_at: datetime | None = None
+) -> bool:
+    """Put a manifest into the index.
+
+    Args:
+        data: the manifest as it lies in the store.
+        verified_at: when its objects were read back and found equal, if they were.
+
+    Returns:
+        Whether it was new.
+    """
+    values = {
+        "id": manifest.id,
+        "instance": manifest.instance,
+        "created_at": manifest.created_at,
+        "reason": manifest.reason[:60],
+        "asked_by": manifest.asked_by[:120],
+        "plain_bytes": manifest.plain_bytes,
+        "stored_bytes": manifest.stored_bytes,
+        "components": [
+            {
+                "name": component.name,
+                "part": component.part.value,
+                "plain_bytes": component.plain_bytes,
+                "stored_bytes": component.stored_bytes,
+            }
+            for component in manifest.components
+        ],
+        "headline": {
+            name: manifest.tables[name].rows for name in HEADLINE_TABLES if name in manifest.tables
+        },
+        "manifest_sha256": hashlib.sha256(data).hexdigest(),
+        "verified_at": verified_at,
+        "verify_error": None,
+        "indexed_at": ctx.now(),
+    }
+    with write(ctx.control) as connection:
+        exists = connection.scalar(
+            select(snapshots.c.id).where(_ours(ctx), snapshots.c.id == manifest.id)
+        )
+        if exists:
+            return False
+        connection.execute(insert(snapshots).values(**values))
+    return True
+
+
+def record_verification(ctx: Context, snapshot_id: str, error: str | None) -> SnapshotRow:
+    """Write what reading a snapshot back in full found.
+
+    Args:
+        error: what is wrong, for a person; None when everything was equal.
+    """
+    with write(ctx.control) as connection:
+        connection.execute(
+            update(snapshots)
+            .where(_ours(ctx), snapshots.c.id == snapshot_id)
+            .values(verified_at=None if error else ctx.now(), verify_error=error)
+        )
+    return find(ctx, snapshot_id)
+
+
+def _known(ctx: Context) -> set[str]:
+    with read(ctx.control) as connection:
+        return set(connection.scalars(select(snapshots.c.id).where(_ours(ctx))))
+
+
+def _ours(ctx: Context) -> Any:
+    return snapshots.c.instance == ctx.settings.instance_id
+
+
+def _filtered(query: Select[Any], search: str, state: str) -> Select[Any]:
+    if search:
+        columns = (snapshots.c.id, snapshots.c.reason, snapshots.c.asked_by)
+        query = query.where(or_(*(column.icontains(search, autoescape=True) for column in columns)))
+    if state == "verified":
+        query = query.where(snapshots.c.verified_at.is_not(None))
+    elif state == "damaged":
+        query = query.where(snapshots.c.verify_error.is_not(None))
+    elif state == "unverified":
+        query = query.where(snapshots.c.verified_at.is_(None), snapshots.c.verify_error.is_(None))
+    elif state:
+        raise Invalid(f"{state[:40]!r} is no state of a snapshot.")
+    return query
+
+
+def _read(store: Store, instance: str, snapshot_id: str) -> bytes:
+    with store.open(manifest_key(instance, snapshot_id)) as stream:
+        return stream.read(MAX_MANIFEST_BYTES + 1)
+
+
+def _checked(ctx: Context, snapshot_id: str, data: bytes) -> Manifest:
+    manifest = from_json(data)
+    if (manifest.instance, manifest.id) != (ctx.settings.instance_id, snapshot_id):
+        raise Broken(
+            f"The manifest {snapshot_id} says that it is {manifest.instance}/{manifest.id}.",
+            "It was copied or renamed; the other snapshots are not affected.",
+        )
+    return manifest
+
+
+def _row(row: Any) -> SnapshotRow:
+    return SnapshotRow(
+        id=row.id,
+        instance=row.instance,
+        created_at=row.created_at,
+        reason=row.reason,
+        asked_by=row.asked_by,
+        plain_bytes=row.plain_bytes,
+        stored_bytes=row.stored_bytes,
+        headline=dict(row.headline),
+        parts=frozenset(Part(component["part"]) for component in row.components),
+        verified_at=row.verified_at,
+        verify_error=row.verify_error,
+    )
+
+
+def _state(ctx: Context) -> dict[str, Any]:
+    with read(ctx.control) as connection:
+        value = connection.scalar(
+            select(desk_state.c.value).where(desk_state.c.key == _state_key(ctx))
+        )
+    return dict(value or {})
+
+
+def _remember(ctx: Context, connection: Any, value: dict[str, Any]) -> None:
+    key = desk_state.c.key == _state_key(ctx)
+    if not connection.execute(update(desk_state).where(key).values(value=value)).rowcount:
+        connection.execute(insert(desk_state).values(key=_state_key(ctx), value=value))
+
+
+def _state_key(ctx: Context) -> str:
+    return f"catalog:{ctx.settings.instance_id}"[:60]

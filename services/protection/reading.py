@@ -1,0 +1,217 @@
+"""Read a snapshot's objects back: to prove them, or to have them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import secrets
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+from services.core.context import Context
+from services.core.errors import Broken, Invalid
+from services.protection.codec import unpack
+from services.protection.manifest import image_key
+from services.protection.model import Component, Manifest, Part
+from services.protection.stores.base import Store
+
+OnBytes = Callable[[int], None]
+_PIECE = 1 << 20
+
+
+def _nothing(_count: int) -> None:
+    return None
+
+
+def component_of(manifest: Manifest, wanted: str | Part) -> Component:
+    """A component by its name, or the one that a part is put back from.
+
+    Raises:
+        Invalid: the snapshot has none.
+    """
+    for component in manifest.components:
+        # The exact folder, not the portable tables, is what vectors are put back from.
+        if component.name == wanted or (
+            isinstance(wanted, Part)
+            and component.part is wanted
+            and not component.name.endswith(".parquet")
+        ):
+            return component
+    raise Invalid(
+        f"The snapshot {manifest.id} holds no {wanted}.",
+        "Its manifest lists what it holds; another snapshot may have it.",
+    )
+
+
+def verify(ctx: Context, store: Store, manifest: Manifest, on_bytes: OnBytes = _nothing) -> None:
+    """Read and unpack every object of a snapshot in full, pictures too.
+
+    Args:
+        on_bytes: called with the stored bytes read so far.
+
+    Raises:
+        Broken: names the first object that is missing, short, altered or can't be unpacked.
+        Transient, Misconfigured: the store can't be read.
+    """
+    done = 0
+    for component in manifest.components:
+        with _opened(store, component.key, component.name) as stream:
+            unpack(component, stream, None)
+        done += component.stored_bytes
+        on_bytes(done)
+    for digest in sorted(set(picture_list(ctx, store, manifest).values())):
+        done += _check_picture(store, manifest.instance, digest)
+        on_bytes(done)
+
+
+def read_back(store: Store, component: Component, on_bytes: OnBytes = _nothing) -> None:
+    """Read one object in full and compare it with what was sent.
+
+    Raises:
+        Broken: it is not what was sent.
+    """
+    sha256, count = hashlib.sha256(), 0
+    with _opened(store, component.key, component.name) as stream:
+        while piece := stream.read(_PIECE):
+            sha256.update(piece)
+            count += len(piece)
+            on_bytes(count)
+    if (count, sha256.hexdigest()) != (component.stored_bytes, component.stored_sha256):
+        raise Broken(
+            f"The store gave back something else than {component.name} that was sent "
+            f"({count:,} of {component.stored_bytes:,} bytes).",
+            "Don't rely on this store before the cause is known.",
+        )
+
+
+def fetch(
+    ctx: Context,
+    store: Store,
+    manifest: Manifest,
+    wanted: str | Part,
+    target: Path,
+    on_bytes: OnBytes = _nothing,
+) -> Path:
+    """Download, unpack and check one component into a file of its own.
+
+    The file appears under its name only when it is complete, checked and on the disk.
+
+    Args:
+        wanted: the name of a component, or a part.
+        on_bytes: called with the plain bytes written so far.
+
+    Raises:
+        Invalid: the snapshot has no such component.
+        Broken: it is missing or not what the manifest says; names it.
+        Transient, Misconfigured: the store can't be read.
+    """
+    component = component_of(manifest, wanted)
+    aside = _aside(target)
+    try:
+        with (
+            _opened(store, component.key, component.name) as stream,
+            open(os.open(aside, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "wb") as file,
+        ):
+            unpack(component, stream, file, on_bytes)
+            file.flush()
+            os.fsync(file.fileno())
+        aside.replace(target)
+    finally:
+        aside.unlink(missing_ok=True)
+    return target
+
+
+def fetch_image(ctx: Context, store: Store, manifest: Manifest, sha256: str, target: Path) -> Path:
+    """Download one picture and check it against its name.
+
+    Raises:
+        Broken: it is missing or altered.
+    """
+    found, aside = hashlib.sha256(), _aside(target)
+    try:
+        with (
+            _opened(store, image_key(manifest.instance, sha256), f"picture {sha256}") as stream,
+            open(os.open(aside, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644), "wb") as file,
+        ):
+            while piece := stream.read(_PIECE):
+                found.update(piece)
+                file.write(piece)
+        if found.hexdigest() != sha256:
+            raise _altered_picture(sha256)
+        aside.replace(target)
+    finally:
+        aside.unlink(missing_ok=True)
+    return target
+
+
+def picture_list(ctx: Context, store: Store, manifest: Manifest) -> dict[str, str]:
+    """The pictures of a snapshot: relative path -> sha256; empty when it holds none.
+
+    Raises:
+        Broken: the list is missing, altered or no such list.
+    """
+    if Part.IMAGES not in manifest.parts:
+        return {}
+    component = component_of(manifest, Part.IMAGES)
+    with _opened(store, component.key, component.name) as stream:
+        data = stream.read(component.stored_bytes + 1)
+    if hashlib.sha256(data).hexdigest() != component.stored_sha256:
+        raise Broken(
+            f"The stored object {component.name} was altered or cut short.",
+            "Use another snapshot, and find out what happened to this one in the store.",
+        )
+    names = json.loads(data)
+    hexadecimal = set("0123456789abcdef")
+    if not isinstance(names, dict) or not all(
+        isinstance(digest, str) and len(digest) == 64 and set(digest) <= hexadecimal
+        for digest in names.values()
+    ):
+        raise Broken(f"The stored object {component.name} is no list of pictures.")
+    return names
+
+
+def open_stored(store: Store, component: Component) -> AbstractContextManager[BinaryIO]:
+    """A component as it is stored.
+
+    Raises:
+        Broken: it is missing; names it.
+    """
+    return _opened(store, component.key, component.name)
+
+
+@contextmanager
+def _opened(store: Store, key: str, name: str) -> Iterator[BinaryIO]:
+    with ExitStack() as stack:
+        try:
+            stream = stack.enter_context(store.open(key))
+        except KeyError as error:
+            raise Broken(
+                f"The stored object {name} is missing from {store.url} ({key}).",
+                "Use another snapshot, and find out who removed it.",
+            ) from error
+        yield stream
+
+
+def _check_picture(store: Store, instance: str, digest: str) -> int:
+    sha256, count = hashlib.sha256(), 0
+    with _opened(store, image_key(instance, digest), f"picture {digest}") as stream:
+        while piece := stream.read(_PIECE):
+            sha256.update(piece)
+            count += len(piece)
+    if sha256.hexdigest() != digest:
+        raise _altered_picture(digest)
+    return count
+
+
+def _altered_picture(digest: str) -> Broken:
+    return Broken(
+        f"The stored picture {digest} was altered or cut short.",
+        "The next backup sends it again if the shop still has it; other snapshots share it.",
+    )
+
+
+def _aside(target: Path) -> Path:
+    return target.with_name(f".{target.name}.{secrets.token_hex(4)}.part")

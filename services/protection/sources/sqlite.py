@@ -1,0 +1,190 @@
+"""SQLite: a consistent copy of a database that is in use, and what is in it."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import time
+from contextlib import closing
+from pathlib import Path
+
+from db.engine import read_only_sqlite
+from services.core.errors import Broken, DeskError, Misconfigured, Transient
+from services.protection import digests
+from services.protection.model import TableFacts
+
+LOCK_PATIENCE_SECONDS = 60.0
+"""How long a capture waits for a program that holds the database locked."""
+
+
+def capture(path: Path, target: Path, *, patience: float | None = None) -> None:
+    """Copy a database in one step of SQLite's online backup: committed rows, nothing else.
+
+    One step, because a stepped copy begins anew at every foreign write and never ends under
+    a busy shop. In rollback-journal mode writers wait for that step. The live file is opened
+    read-only, and its journal mode and page size stay as they are.
+
+    Args:
+        path: the live database.
+        target: a file that does not exist yet, on a disk with room for it.
+        patience: seconds to wait for a lock; `LOCK_PATIENCE_SECONDS` by default.
+
+    Raises:
+        Misconfigured: there is no such database.
+        Transient: it stayed locked.
+        Broken: it is empty, damaged or no database, or the disk is full.
+    """
+    if not path.is_file():
+        raise Misconfigured(
+            f"There is no database at {path}; nothing was backed up.",
+            "Set DATABASE_URL or DB_PATH, or restore the database from a backup.",
+        )
+    if path.stat().st_size == 0:
+        raise Broken(
+            f"The database at {path} is an empty file of 0 bytes; nothing was backed up.",
+            "Restore it from a backup, or point DATABASE_URL or DB_PATH at the right file.",
+        )
+    seconds = LOCK_PATIENCE_SECONDS if patience is None else patience
+    # Private from the first byte on, whatever the umask is.
+    os.close(os.open(target, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+    try:
+        _copy(path, target, time.monotonic() + seconds, seconds)
+    except sqlite3.Error as error:
+        target.unlink(missing_ok=True)
+        raise _capture_error(path, target, error) from error
+    except BaseException:
+        target.unlink(missing_ok=True)
+        raise
+
+
+def table_facts(path: Path) -> dict[str, TableFacts]:
+    """Rows and content digest of every table of a copy that nobody writes to.
+
+    `kb_restores`, SQLite's own tables and Litestream's are left out. For a live database,
+    `capture` it first.
+
+    Raises:
+        Broken: the file is damaged or no database.
+    """
+    try:
+        found = digests.table_digests(path)
+    except (digests.Damaged, sqlite3.Error) as error:
+        raise Broken(
+            f"The tables of {path.name} can't be read; the file is damaged.",
+            "Use another snapshot, or see what happened to the disk.",
+        ) from error
+    return {name: TableFacts(rows, digest) for name, (rows, digest) in found.items()}
+
+
+def foreign_key_violations(path: Path) -> int:
+    """Rows that refer to a row which is not there, in a copy that nobody writes to.
+
+    Real shops have some (a deleted user leaves payment logs behind): compare with what was
+    recorded, never demand zero.
+    """
+    with closing(digests.open_copy(path)) as connection:
+        return sum(1 for _ in connection.execute("PRAGMA foreign_key_check"))
+
+
+def table_names(path: Path) -> frozenset[str]:
+    """The tables of a copy that nobody writes to.
+
+    Raises:
+        Broken: it is damaged or no database.
+    """
+    try:
+        with closing(digests.open_copy(path)) as connection:
+            rows = connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")
+            return frozenset(name for (name,) in rows)
+    except sqlite3.Error as error:
+        raise Broken(f"{path.name} is damaged or no database.", "Use another snapshot.") from error
+
+
+def revision(path: Path, version_table: str) -> str:
+    """The migration revision that a copy stands at; empty where there is none."""
+    if version_table not in table_names(path):
+        return ""
+    with closing(digests.open_copy(path)) as connection:
+        row = connection.execute(
+            f'SELECT version_num FROM "{version_table}"'  # noqa: S608 - a constant of ours
+        ).fetchone()
+    return str(row[0]) if row else ""
+
+
+def live_bytes(path: Path) -> int:
+    """Room that a copy needs: the file and what a `-wal` beside it may add."""
+    total = 0
+    for ending in ("", "-wal"):
+        file = path.with_name(path.name + ending)
+        if file.is_file():
+            total += file.stat().st_size
+    return total
+
+
+def _copy(path: Path, target: Path, deadline: float, seconds: float) -> None:
+    def give_up(status: int, _remaining: int, _total: int) -> None:
+        # Python repeats a busy step for ever; only an exception from here ends it.
+        busy = status in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
+        if busy and time.monotonic() > deadline:
+            raise Transient(
+                f"Another program kept the database {path.name} locked for {seconds:.0f} s; "
+                "nothing was backed up.",
+                "See which program holds it open, then try again.",
+            )
+
+    with closing(_open_live(path)) as source, closing(sqlite3.connect(target)) as copy:
+        copy.isolation_level = None
+        copy.execute("PRAGMA journal_mode=OFF")
+        copy.execute("PRAGMA synchronous=OFF")
+        source.backup(copy, pages=-1, progress=give_up, sleep=0.1)
+    if not table_names(target):
+        raise Broken(
+            f"The database at {path} holds no table; nothing was backed up.",
+            "Restore it from a backup, or point DATABASE_URL or DB_PATH at the right file.",
+        )
+
+
+def _open_live(path: Path) -> sqlite3.Connection:
+    connection = read_only_sqlite(path, timeout=0.2)
+    try:
+        connection.execute("PRAGMA schema_version").fetchone()
+    except sqlite3.OperationalError as error:
+        if error.sqlite_errorcode not in _NEEDS_RECOVERY:
+            if error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY:
+                return connection  # the copy waits for it
+            connection.close()
+            raise
+        connection.close()
+        # The shop was killed in the middle of a write. Only a connection that may write can
+        # take that half back, as the shop's own next start would.
+        connection = sqlite3.connect(
+            f"{path.resolve().as_uri()}?mode=rw", uri=True, timeout=0.2, isolation_level=None
+        )
+    return connection
+
+
+_NEEDS_RECOVERY = (sqlite3.SQLITE_READONLY_ROLLBACK, sqlite3.SQLITE_READONLY_RECOVERY)
+
+
+def _capture_error(path: Path, target: Path, error: sqlite3.Error) -> DeskError:
+    code = (getattr(error, "sqlite_errorcode", 0) or 0) & 0xFF
+    if code in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR):
+        return Broken(
+            f"The disk became full or failed while {path.name} was copied to {target.parent}; "
+            "nothing was backed up.",
+            "Free some space there, or set BACKUP_TEMP_DIR to a folder on a larger disk.",
+        )
+    if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+        return Broken(
+            f"{path} is damaged or not an SQLite database; nothing was backed up.",
+            "Restore it from an earlier backup.",
+        )
+    if code in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM):
+        return Misconfigured(
+            f"The desk may not read {path}; nothing was backed up.",
+            "Give the account that runs the desk permission on the file and its folder.",
+        )
+    return Transient(
+        f"{path} could not be copied ({error}); nothing was backed up.",
+        "Try again; if it stays so, check the disk and which programs use the database.",
+    )
