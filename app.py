@@ -6,7 +6,7 @@ import streamlit as st
 
 from ui import navigation, session, sign_in
 
-st.set_page_config(page_title="InsightShop Admin", page_icon=":material/shield:", layout="wide")
+st.set_page_config(page_title="InsightShop Admin", page_icon="ui/icon.svg", layout="wide")
 
 title = "" if session.current() else navigation.reserve()
 navigation.open_room(sign_in.enter(title))

@@ -31,7 +31,7 @@ def main() -> None:
         lead="Who may sign in to this desk. A change takes effect at once, in every open tab.",
     )
     everybody = accounts.list_accounts(ctx, actor)
-    with st.container(horizontal=True, vertical_alignment="bottom"):
+    with st.container(horizontal=True, horizontal_alignment="distribute"):
         wanted = st.text_input(
             "Search",
             key="q",
@@ -68,9 +68,9 @@ def _table(ctx: Context, shown: list[Account], total: int) -> Account | None:
     picked = st.dataframe(
         {
             "Name": [account.display_name for account in shown],
-            "User name": [account.username for account in shown],
-            "Role": [account.role for account in shown],
             "State": [[account.state(now).capitalize()] for account in shown],
+            "Role": [account.role for account in shown],
+            "User name": [account.username for account in shown],
             "Last sign-in": [age(account.last_sign_in_at, now) for account in shown],
         },
         hide_index=True,
@@ -80,7 +80,9 @@ def _table(ctx: Context, shown: list[Account], total: int) -> Account | None:
             "State": st.column_config.MultiselectColumn(
                 options=_STATES, color=_STATE_COLOURS, width=90
             ),
+            "Name": st.column_config.TextColumn(width=150),
             "Role": st.column_config.TextColumn(width=80),
+            "User name": st.column_config.TextColumn(width=110),
         },
         on_select="rerun",
         selection_mode="single-row",
@@ -108,7 +110,7 @@ def _explain(everybody: tuple[Account, ...]) -> None:
         st.caption("Choose a row to see or change an account.")
     st.markdown("**What each role may do**")
     for role in roles.ORDER:
-        st.markdown(f"{role.capitalize()}  \n:gray[{roles.WORDS[role]}]")
+        st.caption(f"**{role.capitalize()}**  \n{roles.WORDS[role]}")
 
 
 def _details(ctx: Context, actor: Actor, account: Account) -> None:

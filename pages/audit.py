@@ -12,7 +12,7 @@ from services.core import audit
 from services.core.access import Actor, Permission
 from services.core.audit import AuditEvent, AuditFilter
 from services.core.context import Context
-from ui.format import plural, viewer_zone, when
+from ui.format import plain, plural, viewer_zone, when
 from ui.session import open_page
 
 _ROWS = 50
@@ -48,7 +48,7 @@ def main() -> None:
             icon=":material/search_off:",
         )
         return
-    left, right = st.columns([5, 3], gap="medium")
+    left, right = st.columns([2, 1], gap="medium")
     with left:
         chosen = _table(found.events, page)
         with st.container(horizontal=True, vertical_alignment="center"):
@@ -75,9 +75,10 @@ def _first_page() -> None:
 
 
 def _filters(ctx: Context, actor: Actor) -> AuditFilter:
-    first = st.columns([3, 3], gap="small")
-    text = first[0].text_input(
+    row = st.container(horizontal=True, gap="small", vertical_alignment="bottom")
+    text = row.text_input(
         "Search",
+        width=230,
         key="q",
         type="search",
         bind="query-params",
@@ -85,27 +86,29 @@ def _filters(ctx: Context, actor: Actor) -> AuditFilter:
         icon=":material/search:",
         on_change=_first_page,
     )
-    actions = first[1].multiselect(
+    actions = row.multiselect(
         "What",
         audit.actions(ctx, actor),
+        width=210,
         key="action",
         bind="query-params",
         placeholder="Any action",
         on_change=_first_page,
     )
-    second = st.columns(3, gap="small")
-    who = second[0].selectbox(
+    who = row.selectbox(
         "Who",
         audit.actor_names(ctx, actor),
+        width=150,
         index=None,
         key="who",
         bind="query-params",
         placeholder="Anybody",
         on_change=_first_page,
     )
-    outcome = second[1].selectbox(
+    outcome = row.selectbox(
         "Outcome",
         _OUTCOMES,
+        width=150,
         index=None,
         key="outcome",
         bind="query-params",
@@ -113,8 +116,13 @@ def _filters(ctx: Context, actor: Actor) -> AuditFilter:
         format_func=str.capitalize,
         on_change=_first_page,
     )
-    span = second[2].selectbox(
-        "When", (*_SPANS, _BETWEEN), key="when", bind="query-params", on_change=_first_page
+    span = row.selectbox(
+        "When",
+        (*_SPANS, _BETWEEN),
+        width=170,
+        key="when",
+        bind="query-params",
+        on_change=_first_page,
     )
     since, until = _times(ctx, span)
     return AuditFilter(
@@ -163,13 +171,13 @@ def _table(events: tuple[AuditEvent, ...], page: int) -> AuditEvent | None:
         width="stretch",
         height="content" if len(events) <= 15 else 560,
         column_config={
-            "When": st.column_config.DatetimeColumn(format="D MMM YYYY, HH:mm:ss", width=150),
-            "Who": st.column_config.TextColumn(width=110),
-            "What": st.column_config.TextColumn(width="large"),
+            "When": st.column_config.DatetimeColumn(format="D MMM YYYY, HH:mm", width=140),
+            "Who": st.column_config.TextColumn(width=100),
+            "What": st.column_config.TextColumn(width=230),
             "Outcome": st.column_config.MultiselectColumn(
                 options=[word.capitalize() for word in _OUTCOMES],
                 color=_OUTCOME_COLOURS,
-                width=90,
+                width=80,
             ),
         },
         on_select="rerun",
@@ -192,12 +200,8 @@ def _details(event: AuditEvent) -> None:
         "Outcome": event.outcome,
         "Machine": event.host,
     }
-    # Plain text throughout: names and ids come from data.
-    for name, value in facts.items():
-        st.caption(name)
-        st.text(value)
+    st.caption("  \n".join(f"**{name}** {plain(value)}" for name, value in facts.items()))
     if event.details:
-        st.caption("Details")
         st.code(json.dumps(event.details, ensure_ascii=False, indent=2), language="json")
 
 

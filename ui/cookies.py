@@ -57,7 +57,8 @@ def deliver(ctx: Context) -> None:
         if tickets.is_waiting(ticket, ctx.now()):
             base = str(st.get_option("server.baseUrlPath") or "").strip("/")
             prefix = f"/{base}" if base else ""
-            st.iframe(f"{prefix}{ROUTE}?ticket={ticket}", width=1, height=1, tab_index=-1, alt="")
+            address = f"{prefix}{ROUTE}?ticket={ticket}"
+            st.iframe(address, width=1, height=1, tab_index=-1, alt="Keeps you signed in")
         else:
             del st.session_state[_TICKET]
     signed = st.session_state.get(_SIGNED)

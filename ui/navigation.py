@@ -102,7 +102,6 @@ def _refusal(person: Session, room: Room) -> Callable[[], None]:
 def _foot(person: Session) -> None:
     ctx = session.context()
     settings, actor = ctx.settings, person.actor
-    st.divider()
     with st.container(horizontal=True, gap="small"):
         if is_sample(ctx):
             st.badge(
@@ -117,10 +116,12 @@ def _foot(person: Session) -> None:
             st.badge(plain(settings.instance_id), color="gray", help="INSTANCE_ID of this desk")
     st.caption(f"Signed in as **{plain(actor.name)}** · {plain(actor.role)}")
     with st.container(horizontal=True, gap="small"):
-        if st.button("Sign out", key="sign_out", icon=":material/logout:"):
+        if st.button("Sign out", key="sign_out", type="tertiary", icon=":material/logout:"):
             session.forget()
             st.rerun()
-        if st.button("Password", key="change_password", icon=":material/key:"):
+        if st.button(
+            "Change password", key="change_password", type="tertiary", icon=":material/key:"
+        ):
             sign_in.change_password_dialog(actor)
     sign_in.leave_when_signed_out()
     sign_in.deliver_cookie()
