@@ -38,7 +38,7 @@ from services.knowledge import transfer
 from services.protection import catalog
 from services.protection.model import PROTECTION_LOCK, Part
 from services.protection.rescue import terminal
-from services.protection.rescue.execute import Borrowed, restore
+from services.protection.rescue.execute import SAFETY, Borrowed, restore
 from services.protection.rescue.outcome import Outcome, words
 from services.protection.rescue.plan import RESTORABLE, RestorePlan
 from services.protection.rescue.preview import make_plan
@@ -75,7 +75,7 @@ def preview(
     """
     require(actor, Permission.RESTORE)
     store = open_store(ctx.settings)
-    manifest = catalog.load_manifest(ctx, store, catalog.find(ctx, snapshot_id).id)
+    manifest = catalog.load_manifest(ctx, store, _resolved(ctx, snapshot_id))
     with words():
         return make_plan(ctx, store, manifest, parts, lambda: _live_document(ctx), watcher)
 
@@ -138,6 +138,16 @@ def start_undo(ctx: Context, actor: Actor, offer: UndoOffer) -> jobs.Job:
 def recover(ctx: Context) -> list[Recovery]:
     """Finish or take back restores that were killed; for every start of the desk."""
     return recover_all(ctx, lambda: open_store(ctx.settings))
+
+
+def _resolved(ctx: Context, snapshot_id: str) -> str:
+    """`latest` is the newest backup somebody asked for, not what a restore set aside."""
+    if snapshot_id != catalog.LATEST:
+        return catalog.find(ctx, snapshot_id).id
+    for row in catalog.page(ctx, rows=1000).rows:
+        if row.reason != SAFETY:
+            return row.id
+    return catalog.find(ctx, snapshot_id).id
 
 
 def _undo(ctx: Context, actor: Actor, offer: UndoOffer) -> RestorePlan:
@@ -299,6 +309,8 @@ def _headless(ctx: Context, options: argparse.Namespace) -> dict[str, Any]:
     actor = command_line_actor(getpass.getuser())
     for found in recover(ctx):
         print(found.message, found.hint, file=sys.stderr)
+    # A machine set up anew knows no snapshot: the store does.
+    catalog.refresh(ctx, open_store(ctx.settings))
     if options.snapshot == "list":
         return _list(ctx, quiet=options.json)
     if bool(options.snapshot) == options.undo:
@@ -335,7 +347,6 @@ def _headless(ctx: Context, options: argparse.Namespace) -> dict[str, Any]:
 
 
 def _list(ctx: Context, *, quiet: bool) -> dict[str, Any]:
-    catalog.refresh(ctx, open_store(ctx.settings))
     rows = catalog.page(ctx, rows=200).rows
     if not quiet:
         print(terminal.rows_text(rows))
@@ -349,9 +360,7 @@ def _list(ctx: Context, *, quiet: bool) -> dict[str, Any]:
 
 def _parts(ctx: Context, options: argparse.Namespace) -> frozenset[Part]:
     if not options.only:
-        store = open_store(ctx.settings)
-        snapshot = catalog.find(ctx, options.snapshot)
-        return catalog.load_manifest(ctx, store, snapshot.id).parts & RESTORABLE
+        return catalog.find(ctx, _resolved(ctx, options.snapshot)).parts & RESTORABLE
     try:
         return frozenset(Part(name.strip()) for name in options.only.split(","))
     except ValueError as error:

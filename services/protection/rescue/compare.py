@@ -28,6 +28,8 @@ from sqlalchemy import (
 from sqlalchemy.sql.elements import ColumnElement
 
 from db.engine import BUSY_SECONDS
+from db.knowledge import VERSION_TABLE
+from services.protection.digests import is_counted
 
 _SUMS = {"orders": "total"}
 _DATES = {"orders": "created_at"}
@@ -117,9 +119,7 @@ def _opened(live: Path | None) -> Iterator[Connection]:
 def _tables(connection: Connection, schema: str) -> set[str]:
     master = table("sqlite_master", column("name"), column("type"), schema=schema)
     names = connection.scalars(select(master.c.name).where(master.c.type == "table"))
-    return {
-        name for name in names if not name.startswith(("sqlite_", _LITESTREAM)) and name not in _OWN
-    }
+    return {name for name in names if is_counted(name) and name != VERSION_TABLE}
 
 
 def _differences(connection: Connection, name: str) -> TableDiff:

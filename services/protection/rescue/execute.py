@@ -173,7 +173,7 @@ class _Restore:
             if move.part is Part.VECTORS:
                 staging.stage_vectors(ctx, store, manifest, move, Path(self.journal.work))
             else:
-                wanted = staging.picture_list(ctx, store, manifest)
+                wanted = snapshots.picture_list(ctx, store, manifest)
                 staging.stage_images(
                     ctx, store, manifest, move, wanted, lambda f: say.progress(0.25 + 0.1 * f)
                 )

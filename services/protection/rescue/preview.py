@@ -12,6 +12,7 @@ from typing import Any
 from db.engine import read_only_sqlite
 from services.core.context import Context
 from services.core.errors import Misconfigured
+from services.protection import snapshots
 from services.protection.model import Manifest, Part
 from services.protection.rescue import live as live_file
 from services.protection.rescue import staging
@@ -33,6 +34,7 @@ from services.protection.rescue.words import (
     plural,
     table_lines,
 )
+from services.protection.sources import images
 from services.protection.stores.base import Store
 
 Watch = Callable[[str, float], None]
@@ -168,30 +170,19 @@ def differences(
         theirs = staging.knowledge_document(ctx, store, manifest)
         entries = knowledge_diff(live_knowledge() if state is LiveState.READY else {}, theirs)
     if Part.IMAGES in parts:
-        pictures = _pictures(ctx.settings.images_dir, staging.picture_list(ctx, store, manifest))
+        pictures = _pictures(ctx.settings.images_dir, snapshots.picture_list(ctx, store, manifest))
     return Differences(tables, entries, pictures)
 
 
 def _pictures(live: Path, wanted: dict[str, str]) -> Pictures:
-    there = set(_files(live)) if live.is_dir() else set()
+    captured = images.capture(live)
+    there = {found.name: found.sha256 for found in captured.pictures} if captured else {}
+    shared = there.keys() & wanted.keys()
     return Pictures(
-        lost=tuple(sorted(there - set(wanted))),
-        back=tuple(sorted(set(wanted) - there)),
-        changed=tuple(
-            sorted(
-                name
-                for name in there & set(wanted)
-                if staging.sha256_of(live / name) != wanted[name]
-            )
-        ),
+        lost=tuple(sorted(there.keys() - wanted.keys())),
+        back=tuple(sorted(wanted.keys() - there.keys())),
+        changed=tuple(sorted(name for name in shared if there[name] != wanted[name])),
     )
-
-
-def _files(folder: Path) -> Iterator[str]:
-    for file in folder.rglob("*"):
-        name = file.relative_to(folder)
-        if file.is_file() and not any(part.startswith(".") for part in name.parts):
-            yield name.as_posix()
 
 
 def _state_lines(path: Path, state: LiveState) -> Iterator[PlanLine]:

@@ -25,6 +25,7 @@ from services.protection.rescue.outcome import Outcome, in_words
 from services.protection.rescue.undo import KIND
 from services.protection.rescue.verify import verify_database
 from services.protection.stores.base import Store
+from services.protection.workspace import sweep
 
 log = logging.getLogger("desk.restore")
 
@@ -57,6 +58,7 @@ def recover_all(ctx: Context, open_store: Callable[[], Store]) -> list[Recovery]
                 found.append(_recover(ctx, journal, open_store))
         if found:
             staging.clear_previews(ctx)
+            sweep(ctx.settings.temp_dir)  # what the safety snapshot had captured
         return found + _never_began(ctx)
 
 

@@ -32,18 +32,6 @@ Watch = Callable[[float], None]
 _PIECE = 1 << 20
 
 
-def component_of(manifest: Manifest, part: Part) -> Component:
-    """The object that a part is put back from."""
-    suffixes = {Part.VECTORS: (".tar.zst", ".tar")}.get(part, ("",))
-    for component in manifest.components:
-        if component.part is part and component.name.endswith(suffixes):
-            return component
-    raise Broken(
-        f"The snapshot {manifest.id} names no object to put the {part} back from.",
-        "Use another snapshot.",
-    )
-
-
 def preview_copy(ctx: Context, store: Store, manifest: Manifest) -> Path:
     """The snapshot's database in a scratch file, fetched once and kept for the restore.
 
@@ -51,7 +39,7 @@ def preview_copy(ctx: Context, store: Store, manifest: Manifest) -> Path:
     """
     folder = prepare_folder(ctx.settings.temp_dir / "preview")
     target = folder / f"{manifest.id}.sqlite3"
-    if not _is(target, component_of(manifest, Part.DATABASE)):
+    if not _is(target, snapshots.component_of(manifest, Part.DATABASE)):
         clear_previews(ctx)
         snapshots.fetch(ctx, store, manifest, Part.DATABASE, target)
     return target
@@ -70,7 +58,7 @@ def stage_database(ctx: Context, store: Store, manifest: Manifest, target: Path)
         Broken: it is not what was backed up.
     """
     cached = ctx.settings.temp_dir / "preview" / f"{manifest.id}.sqlite3"
-    if _is(cached, component_of(manifest, Part.DATABASE)):
+    if _is(cached, snapshots.component_of(manifest, Part.DATABASE)):
         cached.replace(target)
     else:
         clear_previews(ctx)
@@ -136,7 +124,7 @@ def stage_vectors(
     Raises:
         Broken: altered, or it holds what no vector folder holds.
     """
-    component = component_of(manifest, Part.VECTORS)
+    component = snapshots.component_of(manifest, Part.VECTORS)
     archive = snapshots.fetch(ctx, store, manifest, component.name, work / "vectors.tar")
     reached("vectors fetched")
     folder = staging(move)
@@ -207,11 +195,6 @@ def stage_images(
         watch((number + 1) / len(wanted))
     staged(move)
     return fetched
-
-
-def picture_list(ctx: Context, store: Store, manifest: Manifest) -> dict[str, str]:
-    """The pictures of a snapshot: relative path -> sha256."""
-    return snapshots.picture_list(ctx, store, manifest)
 
 
 def knowledge_document(ctx: Context, store: Store, manifest: Manifest) -> dict[str, Any]:
