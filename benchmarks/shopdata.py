@@ -44,12 +44,13 @@ CREATE INDEX ix_orders_user_id ON orders (user_id);
 CREATE INDEX ix_order_items_order_id ON order_items (order_id);
 """
 
-_WORDS = (
+_TEXT = (
     "soft cotton linen wool navy ivory blush relaxed tailored evening summer pleated neckline "
     "sleeve hem lining pocket button classic modern drape weight season layer pair wear light "
     "warm cool breathable structured fluid waist length fit shoulder collar cuff trim detail "
     "occasion office weekend holiday street garden party travel wash gentle iron low shade"
-).split()
+)
+_WORDS = _TEXT.split()
 _ROUND = 500  # orders written at once
 
 
@@ -61,8 +62,8 @@ def make_shop(path: Path, megabytes: int, seed: int = 11) -> Path:
         db.execute("PRAGMA synchronous=OFF")
         db.execute("PRAGMA cache_size=-65536")
         db.executescript(SCHEMA)
-        first = 1
-        while path.stat().st_size < megabytes * 1_000_000:
+        first = _ROUND * 8
+        while first == _ROUND * 8 or path.stat().st_size < megabytes * 1_000_000:
             with db:
                 for start in range(first, first + _ROUND * 8, _ROUND):
                     _round(db, rng, start)
@@ -72,6 +73,8 @@ def make_shop(path: Path, megabytes: int, seed: int = 11) -> Path:
 
 def _round(db: sqlite3.Connection, rng: random.Random, start: int) -> None:
     numbers = range(start, start + _ROUND)
+    users = range(_ROUND * 24 // 10, start * 3 // 10 + _ROUND // 10)
+    products = range(_ROUND * 96 // 100, start * 12 // 100 + _ROUND // 25)
     db.executemany(
         f"INSERT INTO users VALUES ({_marks(10)})",
         [
@@ -87,7 +90,7 @@ def _round(db: sqlite3.Connection, rng: random.Random, start: int) -> None:
                 _moment(rng),
                 _moment(rng),
             )
-            for n in numbers[:150]
+            for n in range(start * 3 // 10, (start + _ROUND) * 3 // 10)
         ],
     )
     db.executemany(
@@ -116,7 +119,7 @@ def _round(db: sqlite3.Connection, rng: random.Random, start: int) -> None:
                 _moment(rng),
                 _moment(rng),
             )
-            for n in numbers[:60]
+            for n in range(start * 12 // 100, (start + _ROUND) * 12 // 100)
         ],
     )
     orders, items, payments, logs, reviews = [], [], [], [], []
@@ -127,7 +130,7 @@ def _round(db: sqlite3.Connection, rng: random.Random, start: int) -> None:
             (
                 n,
                 f"ORD-{moment[:10].replace('-', '')}-{rng.getrandbits(32):08X}-{n}",
-                rng.randint(1, start + 100),
+                rng.choice(users),
                 None,
                 _words(rng, 2).title(),
                 f"{rng.randint(1, 400)} {_words(rng, 2).title()} Street",
@@ -144,7 +147,7 @@ def _round(db: sqlite3.Connection, rng: random.Random, start: int) -> None:
             )
         )
         items += [
-            (n, rng.randint(1, start + 50), rng.randint(1, 4), rng.choice([20, 39.99, 54.5]))
+            (n, rng.choice(products), rng.randint(1, 4), rng.choice([20, 39.99, 54.5]))
             for _ in range(rng.randint(1, 3))
         ]
         payments.append(
@@ -153,7 +156,7 @@ def _round(db: sqlite3.Connection, rng: random.Random, start: int) -> None:
         logs.append(
             (
                 n,
-                rng.randint(1, start + 100),
+                rng.choice(users),
                 n,
                 subtotal,
                 f'{{"amount": {subtotal}, "note": "{_words(rng, 12)}"}}',
