@@ -44,6 +44,16 @@ from services.shop.sample_state import is_sample
 
 DEFAULT_PORT = 8501
 DEFAULT_ADDRESS = "127.0.0.1"
+_SERVE = """
+import sys
+from click import Abort
+from streamlit.web.cli import main
+try:
+    main(sys.argv[1:], prog_name="streamlit", standalone_mode=False)
+except (Abort, KeyboardInterrupt):
+    sys.exit(0)
+"""
+"""`streamlit run`, for which Ctrl-C is the usual end and no failure."""
 _OLD = timedelta(days=1)
 _FEW_CHARACTERS = 8  # different ones: a random code of 12 has more
 
@@ -205,7 +215,7 @@ def _become_server(address: str, port: int, key: str) -> int:
     )
     os.chdir(PROJECT_ROOT)  # .streamlit/config.toml is read from there
     sys.stdout.flush()
-    command = [sys.executable, "-m", "streamlit", "run", "server.py"]
+    command = [sys.executable, "-c", _SERVE, "run", "server.py"]
     options = ["--server.address", address, "--server.port", str(port)]
     os.execv(sys.executable, [*command, *options])  # noqa: S606 - a fixed command, no shell
 

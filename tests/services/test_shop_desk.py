@@ -105,7 +105,7 @@ def test_a_first_start_builds_the_sample_prints_address_and_code_and_serves(star
     code = (tmp_path / "desk" / "instance" / "setup-code").read_text().strip()
     assert re.search(rf"Setup code +{code}\n", process.console)
     assert (tmp_path / "desk" / "instance" / "insightshop.db").is_file()
-    assert process.end(signal.SIGINT) == 0
+    assert process.end(signal.SIGINT) == 0, process.console
     assert "Traceback" not in process.console
 
 
