@@ -16,7 +16,7 @@ from services.protection.rescue.undo import UndoOffer
 from ui import format as form
 from ui import restore_flow, snapshot_panel
 from ui.messages import say_after_rerun, show_problem, shown_errors
-from ui.progress import back_up_button, job_progress, show_ended
+from ui.progress import back_up_button, job_progress, show_failure
 from ui.session import open_page
 from ui.theme import palette
 
@@ -38,7 +38,7 @@ def show_head(ctx: Context, actor: Actor) -> None:
         return
     last = next((job for job in jobs.recent(ctx, KINDS, 5) if job.state.ended), None)
     if last is not None and last.state is not JobState.SUCCEEDED:
-        show_ended(last)
+        show_failure(last, ctx.now())
     if actor.may(Permission.RESTORE):
         offer = restore.undo_offer(ctx, actor)
         if offer is not None and _is_recent(ctx, offer):

@@ -301,7 +301,7 @@ def card(
         gap="xsmall",
         key=f"card_{title.split(':')[0].lower().replace(' ', '_')}",
     )
-    with box, st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
+    with box, st.container(horizontal=True, vertical_alignment="center", gap="small"):
         st.markdown(f"**{form.plain(title)}**", width="content")
         st.caption(" · ".join(filter(None, (lead, below))), width="content")
         if choice is not None:

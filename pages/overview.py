@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import streamlit as st
 
 from services import backup, monitor
@@ -30,7 +32,7 @@ def show_state(ctx: Context, actor: Actor, facts: Facts, posture: Posture) -> No
             st.markdown(f"### :{colour}[:material/{icon}: {word}]")
             st.markdown(_sentence(ctx, facts, posture))
         if actor.may(Permission.BACKUP_CREATE):
-            with pressed:
+            with pressed, st.container(horizontal=True, horizontal_alignment="right"):
                 back_up_button(ctx, actor, key="back_up", primary=True)
         running = backup.current(ctx)
         if running is not None:
@@ -99,7 +101,7 @@ def show_figures(ctx: Context, facts: Facts, days: tuple[DayState, ...]) -> None
         )
         _figure(
             "Coverage",
-            f"{covered} of {form.plural(window, 'day')}",
+            f"{covered} of {form.plural(window, 'day')}" if window else form.NONE,
             "with a backup" if window else "counting starts today",
             f"Of the last {COVERAGE_DAYS} finished days in which the desk was in use.",
         )
@@ -112,10 +114,8 @@ def _figure(label: str, value: str, below: str, explanation: str) -> None:
 
 
 def _coverage(days: tuple[DayState, ...]) -> tuple[int, int]:
-    """Days with a backup, of the last days in use; today counts only once it has one."""
+    """Days with a backup, of the last days in use."""
     used = [day for day in days[-COVERAGE_DAYS:] if day.mark is not DayMark.BEFORE]
-    if used and not used[-1].snapshots:
-        used = used[:-1]
     return sum(bool(day.snapshots) for day in used), len(used)
 
 
@@ -136,16 +136,18 @@ def show_strip(actor: Actor, days: tuple[DayState, ...]) -> None:
             st.markdown(f"**Last {STRIP_DAYS} days**", width="content")
             st.caption(" · ".join(counted) or "Nothing to show yet", width="stretch")
             told = [day for day in reversed(days) if day.snapshots or day.errors]
-            picked = st.selectbox(
-                "Open a day",
-                [day.day.isoformat() for day in told],
-                index=None,
-                placeholder="Open a day",
-                format_func=lambda value: _day_label(value, days),
-                label_visibility="collapsed",
-                key="picked_day",
-                width=190,
-            )
+            picked = None
+            if told:
+                picked = st.selectbox(
+                    "Open a day",
+                    [day.day.isoformat() for day in told],
+                    index=None,
+                    placeholder="Open a day",
+                    format_func=lambda value: _day_label(value, days),
+                    label_visibility="collapsed",
+                    key="picked_day",
+                    width=190,
+                )
         chosen = charts.draw(
             charts.strip(days, palette()),
             "strip_chart",
@@ -269,13 +271,20 @@ def show_news(ctx: Context, actor: Actor) -> None:
                 st.caption(f"and {rest}")
 
 
+def _without_an_open_day(days: tuple[DayState, ...]) -> tuple[DayState, ...]:
+    """Today is not missing a backup before it is over."""
+    if days and days[-1].mark is DayMark.MISSING:
+        return (*days[:-1], replace(days[-1], mark=DayMark.BEFORE))
+    return days
+
+
 def main() -> None:
     """Show the page."""
     ctx, actor = open_page("Overview", Permission.OVERVIEW_VIEW)
     with shown_errors():
         monitor.sample_if_old(ctx, actor)
         facts, posture = monitor.posture(ctx, actor)
-        days = backup.days(ctx, actor, STRIP_DAYS)
+        days = _without_an_open_day(backup.days(ctx, actor, STRIP_DAYS))
         show_state(ctx, actor, facts, posture)
         show_figures(ctx, facts, days)
         show_strip(actor, days)

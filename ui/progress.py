@@ -6,6 +6,8 @@ web server shows the same thing.
 
 from __future__ import annotations
 
+from datetime import datetime
+
 import streamlit as st
 
 from services import backup
@@ -14,7 +16,7 @@ from services.core.access import Actor, Permission
 from services.core.context import Context
 from services.core.errors import Busy, DeskError
 from services.core.jobs import Job, JobState
-from ui.format import duration, plain
+from ui.format import age, duration, plain
 from ui.messages import say_after_rerun, show_error, show_problem
 from ui.session import guard
 
@@ -84,8 +86,8 @@ def show_running(job: Job, seconds: float) -> None:
         )
 
 
-def show_ended(job: Job) -> None:
-    """How a job ended, when it did not end well; what it achieved is the page's to tell."""
-    if job.state is JobState.SUCCEEDED:
-        return
-    show_problem(job.error or f"The {job.kind} did not finish.", job.hint or "")
+def show_failure(job: Job, now: datetime) -> None:
+    """How a job ended that did not succeed: when, what happened, what to do."""
+    ended = "was cut off" if job.state is JobState.INTERRUPTED else "failed"
+    head = f"The last {job.kind} {ended} {age(job.ended_at, now)}."
+    show_problem(f"{head} {job.error or ''}".strip(), job.hint or "")

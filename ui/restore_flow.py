@@ -74,9 +74,10 @@ def _preview(ctx: Context, actor: Actor, snapshot_id: str, parts: frozenset[Part
 
 def _show_plan(ctx: Context, actor: Actor, plan: RestorePlan) -> None:
     st.markdown("**What would change**")
-    for line in plan.lines:
-        icon, colour = _TONES[line.tone]
-        st.markdown(f":{colour}[:material/{icon}:] {form.plain(line.text)}")
+    with st.container(gap="xxsmall"):
+        for line in plan.lines:
+            icon, colour = _TONES[line.tone]
+            st.markdown(f":{colour}[:material/{icon}:] {form.plain(line.text)}")
     if not plan.lines:
         st.markdown(":gray[:material/info:] Nothing: the shop is as it was then.")
     _show_entries(plan)
@@ -87,7 +88,7 @@ def _show_plan(ctx: Context, actor: Actor, plan: RestorePlan) -> None:
         notes.append("The shop has to be started again afterwards.")
     st.info(" ".join(notes), icon=":material/undo:")
     st.caption(
-        f"Takes about {form.duration(plan.seconds)} and needs {form.size(plan.bytes_needed)} of "
+        f"Takes about {form.duration(max(1, round(plan.seconds)))} and needs {form.size(plan.bytes_needed)} of "
         f"disk space. Compared {form.age(plan.made_at, ctx.now())}."
     )
     with st.form("confirm", border=False, enter_to_submit=False):

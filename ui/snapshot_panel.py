@@ -84,10 +84,11 @@ def _head(ctx: Context, row: SnapshotRow) -> None:
         for name, noun in _HEADLINES.items()
         if name in row.headline
     )
-    st.markdown(f":{STATE_COLOURS[word]}[:material/{icon}: {word}{checked}]")
-    st.caption(f"{form.when(row.created_at)} · {held}" if held else form.when(row.created_at))
-    if row.verify_error:
-        st.caption(form.plain(row.verify_error))
+    told = f"{form.when(row.created_at)} · {held}" if held else form.when(row.created_at)
+    wrong = f" {form.plain(row.verify_error)}" if row.verify_error else ""
+    st.markdown(
+        f":{STATE_COLOURS[word]}[:material/{icon}: {word}{checked}]{wrong}  \n:small[:gray[{told}]]"
+    )
 
 
 def _contents(ctx: Context, actor: Actor, row: SnapshotRow, manifest: Manifest) -> None:
@@ -121,14 +122,14 @@ def _verify_again(ctx: Context, actor: Actor, row: SnapshotRow) -> None:
     )
     if not pressed:
         return
+    bar = st.progress(0.0, text="Reading every part back")
     with shown_errors():
-        with st.spinner("Reading every part back ..."):
-            checked = backup.verify(ctx, actor, row.id)
-        if checked.verify_error:
-            say_after_rerun("The backup is damaged.", ":material/error:")
-        else:
-            say_after_rerun("Read back in full: every byte is as it was backed up.")
+        backup.verify(
+            ctx, actor, row.id, lambda done: bar.progress(done, text="Reading every part back")
+        )
+        say_after_rerun("Read back in full: every byte is as it was backed up.")
         st.rerun()
+    bar.empty()
 
 
 def _component(ctx: Context, actor: Actor, manifest: Manifest, component: Component) -> None:

@@ -92,7 +92,7 @@ MARK_WORDS: dict[DayMark, str] = {
     DayMark.MADE: "made, not verified",
     DayMark.FAILED: "failed",
     DayMark.MISSING: "missing",
-    DayMark.BEFORE: "before the desk",
+    DayMark.BEFORE: "not counted",
 }
 
 

@@ -21,15 +21,23 @@ NEWS_ROWS = 8
 """As many lines as one glance takes in; the audit log has them all."""
 
 _NEWS: dict[str, Permission] = {
-    "kb.": Permission.KB_VIEW,
+    "knowledge.": Permission.KB_VIEW,
     "backup.": Permission.OVERVIEW_VIEW,
     "restore.": Permission.OVERVIEW_VIEW,
     "sample.": Permission.OVERVIEW_VIEW,
 }
 """Which happenings somebody without the audit log may hear of, by the action's first part."""
 
-_NOISE = ("session.", "sign_in.", "account.sign_in", "account.sign_out")
-"""People coming and going is no news; the audit log has it."""
+_NOISE = (
+    "session.",
+    "sign_in.",
+    "account.sign_in",
+    "account.sign_out",
+    "access.",
+    "backup.start",
+    "restore.start",
+)
+"""People coming and going, and what was begun (its end is told), is no news."""
 
 
 @dataclass(frozen=True)

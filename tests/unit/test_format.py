@@ -36,7 +36,7 @@ def test_sizes_use_the_unit_that_reads_best(count, text):
     ("seconds", "text"),
     [
         (None, "–"),
-        (0.04, "0.0 s"),
+        (0.04, "0 s"),
         (3.21, "3.2 s"),
         (47.6, "48 s"),
         (59.9, "1 min"),
