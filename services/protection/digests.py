@@ -5,7 +5,8 @@ both would double the time of a backup. The rows are therefore read as SQLite st
 in the file format that has not changed since 2004, at the speed of the disk.
 
 **The digest `records-1`**, so that others can recompute it: sha256 over the rows of a table
-in the order of their keys (rowid, or primary key for a table WITHOUT ROWID), each row as
+in *descending* order of their keys (rowid, or primary key for a table WITHOUT ROWID), each
+row as
 
     varint(length of the record) [varint(rowid)] record
 
@@ -13,7 +14,9 @@ where `varint` and the record are those of https://www.sqlite.org/fileformat2.ht
 1.6 and 2.1), the record is complete (what spilled to overflow pages is put back), and the
 rowid is there only when the table names it (an INTEGER PRIMARY KEY): other rowids are
 renumbered by VACUUM. Nothing of the layout goes in: page size, the order of pages, free
-space, indexes, the versions of SQLite and Python make no difference.
+space, indexes, the versions of SQLite and Python make no difference. (Descending, because
+SQLite fills a page from its end: the rows of a page that only grew lie there in exactly this
+order, and are hashed without being taken apart.)
 
 One thing looks like a difference and is none for the shop: a row written before its table
 gained a column has a shorter record until it is written again. Equal digests therefore
@@ -34,6 +37,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from functools import lru_cache
+from operator import sub
 from pathlib import Path
 from struct import Struct
 from struct import error as StructError
@@ -49,6 +53,7 @@ _INDEX_LEAF, _INDEX_INTERIOR = 0x0A, 0x02
 _MAX_DEPTH = 40
 _RUN = 64  # pages read at once
 _ENOUGH = 1 << 17  # bytes gathered before they are hashed
+_PADDED = 4  # a cell of up to four bytes may be padded to four
 _PAGE_NUMBER = Struct(">I")
 
 
@@ -152,15 +157,15 @@ class _Pages:
         self.most_index = (self.usable - 12) * 64 // 255 - 23
         self.least = (self.usable - 12) * 32 // 255 - 23
 
-    def page(self, number: int) -> bytes:
+    def page(self, number: int) -> memoryview:
         """One page; pages count from 1."""
         return self.run(number, 1)
 
-    def run(self, number: int, count: int) -> bytes:
+    def run(self, number: int, count: int) -> memoryview:
         """Consecutive pages."""
         if not 1 <= number <= self.count - count + 1:
             raise Damaged(f"page {number} lies outside the file")
-        return os.pread(self._descriptor, self.size * count, (number - 1) * self.size)
+        return memoryview(os.pread(self._descriptor, self.size * count, (number - 1) * self.size))
 
     def local(self, payload: int, most: int) -> int:
         """How many bytes of a payload lie on its own page."""
@@ -176,16 +181,18 @@ class _Gathered:
     def __init__(self) -> None:
         self.rows = 0
         self._sha256 = hashlib.sha256()
-        self._parts: list[bytes] = []
+        self._parts: list[bytes | memoryview] = []
         self._held = 0
 
-    def add(self, parts: list[bytes], size: int) -> None:
-        self._parts += parts
-        self._held += size
+    def add(self, part: bytes | memoryview) -> None:
+        """The next bytes of the stream."""
+        self._parts.append(part)
+        self._held += len(part)
         if self._held >= _ENOUGH:
             self._flush()
 
     def hexdigest(self) -> str:
+        """The digest of everything that was added."""
         self._flush()
         return self._sha256.hexdigest()
 
@@ -202,7 +209,7 @@ def _digest(pages: _Pages, root: int, keyed: bool) -> tuple[int, str]:
 
 
 def _tree(
-    pages: _Pages, number: int, page: bytes, keyed: bool, gathered: _Gathered, depth: int
+    pages: _Pages, number: int, page: memoryview, keyed: bool, gathered: _Gathered, depth: int
 ) -> None:
     if depth > _MAX_DEPTH:
         raise Damaged("a table's tree does not end")
@@ -213,63 +220,54 @@ def _tree(
     elif kind == _INTERIOR:
         children = [_PAGE_NUMBER.unpack_from(page, at)[0] for at in _pointers(page, start, 12)]
         children.append(_PAGE_NUMBER.unpack_from(page, start + 8)[0])
-        for child, content in _in_runs(pages, children):
+        for child, content in _last_first(pages, children):
             _tree(pages, child, content, keyed, gathered, depth + 1)
     elif kind == _INDEX_LEAF:
-        for at in _pointers(page, start, 8):
+        for at in reversed(_pointers(page, start, 8)):
             _cell(pages, page, at, pages.most_index, None, gathered)
     elif kind == _INDEX_INTERIOR:
-        for at in _pointers(page, start, 12):
-            child = _PAGE_NUMBER.unpack_from(page, at)[0]
-            _tree(pages, child, pages.page(child), keyed, gathered, depth + 1)
-            _cell(pages, page, at + 4, pages.most_index, None, gathered)
         last = _PAGE_NUMBER.unpack_from(page, start + 8)[0]
         _tree(pages, last, pages.page(last), keyed, gathered, depth + 1)
+        for at in reversed(_pointers(page, start, 12)):
+            _cell(pages, page, at + 4, pages.most_index, None, gathered)
+            child = _PAGE_NUMBER.unpack_from(page, at)[0]
+            _tree(pages, child, pages.page(child), keyed, gathered, depth + 1)
     else:
         raise Damaged(f"page {number} is not part of a table")
 
 
-def _in_runs(pages: _Pages, numbers: list[int]) -> Iterator[tuple[int, bytes]]:
-    # The pages of a table that grew by appending lie one after the other.
-    at = 0
-    while at < len(numbers):
-        first, count = numbers[at], 1
-        while count < _RUN and at + count < len(numbers) and numbers[at + count] == first + count:
+def _last_first(pages: _Pages, numbers: list[int]) -> Iterator[tuple[int, memoryview]]:
+    # The pages of a table that grew by appending lie one after the other: read many at once.
+    end = len(numbers)
+    while end:
+        last, count = numbers[end - 1], 1
+        while count < min(_RUN, end) and numbers[end - 1 - count] == last - count:
             count += 1
-        content = pages.run(first, count)
-        for step in range(count):
-            yield first + step, content[step * pages.size : (step + 1) * pages.size]
-        at += count
+        content = pages.run(last - count + 1, count)
+        for step in range(count - 1, -1, -1):
+            yield last - count + 1 + step, content[step * pages.size : (step + 1) * pages.size]
+        end -= count
 
 
-def _leaf(pages: _Pages, page: bytes, start: int, keyed: bool, gathered: _Gathered) -> None:
+def _leaf(pages: _Pages, page: memoryview, start: int, keyed: bool, gathered: _Gathered) -> None:
     pointers = _pointers(page, start, 8)
     if not pointers:
         return
-    # Without free blocks and fragments, each cell ends where the next one in the file
-    # begins: no cell needs to be looked into, unless one may have spilled.
-    if keyed and page[start + 1 : start + 3] == b"\0\0" and page[start + 7] == 0:
-        ends = (pages.usable, *pointers[:-1])
-        if pointers != (*sorted(pointers, reverse=True),):
-            ordered = sorted(pointers)
-            following = dict(zip(ordered, (*ordered[1:], pages.usable), strict=True))
-            ends = tuple(following[at] for at in pointers)
-        cells = [page[at:end] for at, end in zip(pointers, ends, strict=True)]
-        sizes = [*map(len, cells)]
-        if max(sizes) <= pages.least and min(sizes) > _SMALLEST:
-            gathered.rows += len(cells)
-            gathered.add(cells, pages.usable)
+    # Without free blocks and fragments the cells fill the end of the page. Where each lies
+    # before the one of the smaller key, that end is the stream as it is. What may not be
+    # taken so: cells long enough to have spilled, and such as are padded to four bytes.
+    if keyed and page[start + 1] == page[start + 2] == page[start + 7] == 0:
+        sizes = [*map(sub, (pages.usable, *pointers), pointers)]
+        if min(sizes) > _PADDED and max(sizes) <= pages.least:
+            gathered.rows += len(pointers)
+            gathered.add(page[pointers[-1] : pages.usable])
             return
-    for at in pointers:
+    for at in reversed(pointers):
         _cell(pages, page, at, pages.most_table, keyed, gathered)
 
 
-_SMALLEST = 4
-"""A cell of up to four bytes may be padded to four."""
-
-
 def _cell(
-    pages: _Pages, page: bytes, at: int, most: int, keyed: bool | None, gathered: _Gathered
+    pages: _Pages, page: memoryview, at: int, most: int, keyed: bool | None, gathered: _Gathered
 ) -> None:
     # keyed: None for a table without rowids, else whether the rowid is part of the row.
     length, after = _varint(page, at)
@@ -279,20 +277,21 @@ def _cell(
     local = pages.local(length, most)
     head = page[at:begin] if keyed else page[at:after]
     gathered.rows += 1
-    gathered.add([head, page[begin : begin + local]], begin - at + local)
     if begin + local > pages.usable:
         raise Damaged("a row reaches beyond its page")
+    gathered.add(head)
+    gathered.add(page[begin : begin + local])
     left = length - local
     following = _PAGE_NUMBER.unpack_from(page, begin + local)[0] if left else 0
     while left:
         spilled = pages.page(following)
         part = min(left, pages.usable - 4)
-        gathered.add([spilled[4 : 4 + part]], part)
+        gathered.add(spilled[4 : 4 + part])
         following = _PAGE_NUMBER.unpack_from(spilled)[0]
         left -= part
 
 
-def _pointers(page: bytes, start: int, header: int) -> tuple[int, ...]:
+def _pointers(page: memoryview, start: int, header: int) -> tuple[int, ...]:
     count = int.from_bytes(page[start + 3 : start + 5], "big")
     return _pointer_struct(count).unpack_from(page, start + header)
 
@@ -302,7 +301,7 @@ def _pointer_struct(count: int) -> Struct:
     return Struct(f">{count}H")
 
 
-def _varint(page: bytes, at: int) -> tuple[int, int]:
+def _varint(page: memoryview, at: int) -> tuple[int, int]:
     value = 0
     for step in range(8):
         byte = page[at + step]
