@@ -14,7 +14,8 @@ from services.protection.stores.s3 import S3Store
 from services.protection.stores.s3_client import Patience
 from tests.servers import S3Server
 
-QUICK = Patience(connect_seconds=2, read_seconds=0.5, attempts=2)
+QUICK = Patience(connect_seconds=5, read_seconds=10, attempts=2)
+NO_PATIENCE = Patience(connect_seconds=1, read_seconds=0.2, attempts=2)
 """So that a server that never answers is given up within a test."""
 
 
@@ -48,9 +49,14 @@ def s3_server(request: pytest.FixtureRequest) -> S3Server:
 
 @pytest.fixture
 def quick_store(s3_settings: Callable[..., Settings]) -> Callable[..., S3Store]:
-    """A store that loses patience quickly: `quick_store(server, bucket, ...)`."""
+    """A store that tries twice only: `quick_store(server, bucket, patience, ...)`."""
 
-    def make(server: S3Server, bucket: str = "some-bucket", **overrides: object) -> S3Store:
-        return S3Store.from_settings(s3_settings(server, bucket, **overrides), QUICK)
+    def make(
+        server: S3Server,
+        bucket: str = "some-bucket",
+        patience: Patience = QUICK,
+        **overrides: object,
+    ) -> S3Store:
+        return S3Store.from_settings(s3_settings(server, bucket, **overrides), patience)
 
     return make

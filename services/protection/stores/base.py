@@ -121,8 +121,8 @@ def prove(store: Store) -> None:
     """
     key = f"desk-check/{secrets.token_hex(8)}"
     sent = secrets.token_bytes(64)
+    store.put(key, io.BytesIO(sent))
     try:
-        store.put(key, io.BytesIO(sent))
         with store.open(key) as stored:
             came = stored.read(len(sent) + 1)
         listed = [found.key for found in store.list(key)]

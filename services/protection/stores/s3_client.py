@@ -141,6 +141,14 @@ def s3_errors(place: S3Place, key: str | None = None) -> Iterator[None]:
         raise _answered(place, error) from error
     except (BotoCoreError, HTTPError, OSError, ValueError) as error:
         raise _unanswered(place, error) from error
+    except RecursionError as error:
+        # botocore asks for the bucket's region on a redirect, and that is redirected too.
+        raise Misconfigured(
+            f"The store {place.url} {_at(place)} sends every request elsewhere. "
+            "Nothing was changed.",
+            "Write the address it redirects to in AWS_ENDPOINT_URL_S3 (often https, not http), "
+            "or the bucket's region in AWS_REGION.",
+        ) from error
 
 
 def code_of(error: Any) -> str:
