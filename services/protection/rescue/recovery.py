@@ -59,7 +59,7 @@ def recover_all(ctx: Context, open_store: Callable[[], Store]) -> list[Recovery]
         if found:
             staging.clear_previews(ctx)
             sweep(ctx.settings.temp_dir)  # what the safety snapshot had captured
-        return found + _never_began(ctx)
+        return found + _without_journal(ctx)
 
 
 def _recover(ctx: Context, journal: Journal, open_store: Callable[[], Store]) -> Recovery:
@@ -148,7 +148,7 @@ def _write(ctx: Context, job_id: str, text: str, hint: str, outcome: Outcome) ->
                 state=jobs.JobState.INTERRUPTED.value,
                 error=text,
                 hint=hint,
-                result=outcome.to_dict(),
+                result=outcome.to_dict() | {"told": True},
             )
         )
         audit.record(
@@ -162,12 +162,13 @@ def _write(ctx: Context, job_id: str, text: str, hint: str, outcome: Outcome) ->
         )
 
 
-def _never_began(ctx: Context) -> list[Recovery]:
+def _without_journal(ctx: Context) -> list[Recovery]:
     """Interrupted restores that left no journal: killed before their first or after their
     last touch. Their rows say which, once."""
     found = []
+    unsettled = {journal.job_id for journal in journals.pending(ctx)}
     for job in jobs.recent(ctx, (KIND,)):
-        if job.state is not jobs.JobState.INTERRUPTED:
+        if job.state is not jobs.JobState.INTERRUPTED or job.id in unsettled:
             continue
         result = job.result or {}
         if result.get("told"):

@@ -1,0 +1,48 @@
+"""Runs a queued restore, or the recovery, in a process of its own that a test can end.
+
+    python -m tests.faults.child restore JOB   ends by SIGKILL at the boundary $KILL_AT
+    python -m tests.faults.child recover
+
+Test code: the desk itself has no switch that stops it half way.
+"""
+
+from __future__ import annotations
+
+import os
+import resource
+import signal
+import sys
+
+from services import restore
+from services.core.context import open_context
+from services.core.errors import Broken
+from services.protection.rescue import boundary, execute
+
+
+def _hook(name: str) -> None:
+    sys.stdout.write(f"{name}\n")
+    sys.stdout.flush()
+    if name == os.environ.get("KILL_AT"):
+        os.kill(os.getpid(), signal.SIGKILL)
+    if name == os.environ.get("FILL_AT"):
+        # Every file of this process may grow to this size and no further: a full disk.
+        limit = int(os.environ["FILL_BYTES"])
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+
+
+def _unlike(*_args: object) -> list[str]:
+    raise Broken("The restored database is not what was fetched (orders).")
+
+
+def main() -> int:
+    boundary.hook = _hook
+    if os.environ.get("FAIL_VERIFY"):
+        execute.verify_database = _unlike
+    if sys.argv[1] == "recover":
+        restore.recover(open_context())
+        return 0
+    return restore.main(["--job", sys.argv[2]])
+
+
+if __name__ == "__main__":
+    sys.exit(main())
