@@ -62,6 +62,14 @@ def wanted(ctx: Context) -> bool:
     return not site.refusal(ctx)
 
 
+def may_be_put_back(ctx: Context) -> bool:
+    """Whether a removed sample shop could be put back: it is there, and no shop is."""
+    path = ctx.settings.shop_sqlite_path
+    if ctx.settings.names_a_shop or path is None or path.exists():
+        return False
+    return site.removed(ctx) is not None
+
+
 def build(ctx: Context, actor: Actor, *, watcher: Watcher = _silent) -> SampleShop:
     """Build the sample shop and attach it; goes on where a killed build stopped.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
@@ -16,6 +17,7 @@ from db.control import snapshots
 from db.engine import read, write
 from services import sample
 from services.core import audit, jobs
+from services.core.access import system_actor
 from services.core.context import Context, open_context
 from services.core.errors import Broken, Busy, Conflict, Denied, Invalid, Refused
 from services.core.settings import load_settings
@@ -40,10 +42,22 @@ def bare(tmp_path: Path) -> Iterator[Context]:
     ctx.close()
 
 
+@pytest.fixture(scope="module")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A desk on which the sample shop was built, once; tests work on copies."""
+    home = tmp_path_factory.mktemp("template") / "desk"
+    ctx = desk(home)
+    sample.build(ctx, system_actor())
+    ctx.close()
+    return home
+
+
 @pytest.fixture
-def built(bare: Context, admin) -> Context:
-    sample.build(bare, admin)
-    return bare
+def built(template: Path, tmp_path: Path) -> Iterator[Context]:
+    """A desk with the sample shop."""
+    ctx = desk(Path(shutil.copytree(template, tmp_path / "desk")))
+    yield ctx
+    ctx.close()
 
 
 def files_of(folder: Path) -> dict[str, str]:
