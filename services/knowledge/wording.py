@@ -11,6 +11,8 @@ _WORDS = re.compile(r"\s+|[^\W_]+|[\W_]", re.UNICODE)
 _LINES = re.compile(r"[^\n]*\n|[^\n]+")
 
 _MAX_PIECES = 4000
+_ALIKE = 0.3
+"""Texts that share less than this are shown as old and new: crumbs in common only confuse."""
 
 
 class Mark(enum.StrEnum):
@@ -51,10 +53,19 @@ def _whole(before: str, after: str) -> tuple[Piece, ...]:
 
 def _pieces(one: list[str], two: list[str]) -> tuple[Piece, ...]:
     found: list[Piece] = []
-    for tag, i1, i2, j1, j2 in SequenceMatcher(None, one, two, autojunk=False).get_opcodes():
+    matcher = SequenceMatcher(None, one, two, autojunk=False)
+    if _shared(matcher, one) < _ALIKE * max(len("".join(one)), len("".join(two)), 1):
+        return _whole("".join(one), "".join(two))
+    for tag, i1, i2, j1, j2 in matcher.get_opcodes():
         if tag == "equal":
             found.append(Piece(Mark.SAME, "".join(one[i1:i2])))
             continue
         gone, new = "".join(one[i1:i2]), "".join(two[j1:j2])
         found += [Piece(mark, text) for mark, text in ((Mark.GONE, gone), (Mark.NEW, new)) if text]
     return tuple(found)
+
+
+def _shared(matcher: SequenceMatcher[str], one: list[str]) -> int:
+    """Letters of the words that both have."""
+    blocks = matcher.get_matching_blocks()
+    return sum(len(w) for a, _b, n in blocks for w in one[a : a + n] if len(w) > 1 and w.strip())
