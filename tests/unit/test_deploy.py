@@ -1,0 +1,69 @@
+"""The files in docs/deploy run what is there, with options that exist."""
+
+from __future__ import annotations
+
+import configparser
+import json
+import re
+from pathlib import Path
+
+from services import backup
+from services.core.settings import PROJECT_ROOT
+from services.protection.stores.base import OUR_FOLDERS
+
+DEPLOY = PROJECT_ROOT / "docs" / "deploy"
+UNITS = sorted(path for path in DEPLOY.iterdir() if path.suffix in (".service", ".timer"))
+
+
+def unit(path: Path) -> configparser.ConfigParser:
+    parser = configparser.ConfigParser(strict=True, interpolation=None)
+    parser.read_string(path.read_text("utf-8"))
+    return parser
+
+
+def test_every_program_that_the_files_start_exists():
+    text = "\n".join(path.read_text("utf-8") for path in DEPLOY.iterdir())
+    programs = set(re.findall(r"services/\w+\.py", text))
+    programs |= {
+        f"{name.replace('.', '/')}.py" for name in re.findall(r"-m (services[.\w]+)", text)
+    }
+    assert {"services/backup.py", "services/monitor.py", "services/desk.py"} <= programs
+    assert [name for name in sorted(programs) if not (PROJECT_ROOT / name).is_file()] == []
+
+
+def test_the_backup_unit_and_the_crontab_call_the_door_as_it_is():
+    calls = [unit(DEPLOY / "insightshop-backup.service")["Service"]["execstart"]]
+    calls += [line for line in (DEPLOY / "crontab").read_text().splitlines() if "backup.py" in line]
+    assert len(calls) == 2
+    for call in calls:
+        options = call.split("services/backup.py")[1].split()
+        backup._parser().parse_args(options)
+
+
+def test_every_timer_has_its_service_and_every_page_of_the_readme_its_file():
+    for path in UNITS:
+        if path.suffix == ".timer":
+            assert path.with_suffix(".service").is_file()
+    readme = (DEPLOY / "README.md").read_text("utf-8")
+    linked = set(re.findall(r"\]\(([\w.-]+)\)", readme))
+    assert linked == {path.name for path in DEPLOY.iterdir()} - {"README.md"}
+
+
+def test_stopping_the_web_server_leaves_jobs_running():
+    assert unit(DEPLOY / "insightshop-desk.service")["Service"]["killmode"] == "process"
+
+
+def test_the_bucket_policy_allows_just_the_folders_that_the_desk_writes():
+    statements = json.loads((DEPLOY / "s3-policy.json").read_text())["Statement"]
+    objects = next(each["Resource"] for each in statements if isinstance(each["Resource"], list))
+    assert {name.removeprefix("arn:aws:s3:::BUCKET/PREFIX/") for name in objects} == {
+        f"{folder}*" for folder in OUR_FOLDERS
+    }
+
+
+def test_the_container_holds_every_part_of_the_program():
+    text = (DEPLOY / "Dockerfile").read_text()
+    copied = {word for line in re.findall(r"^COPY (.+)$", text, re.M) for word in line.split()[:-1]}
+    parts = {"app.py", "server.py", ".streamlit", "db", "migrations", "pages", "services", "ui"}
+    assert copied == parts | {"requirements.lock"}
+    assert all((PROJECT_ROOT / part).exists() for part in copied)
