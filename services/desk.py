@@ -20,14 +20,17 @@ import hashlib
 import hmac
 import logging
 import os
+import runpy
 import shutil
+import signal
 import socket
+import subprocess
 from datetime import UTC, datetime, timedelta
 
 from services.core import jobs
-from services.core.access import system_actor
 from services.core.context import Context, open_context
 from services.core.errors import (
+    EXIT_DONE,
     EXIT_FAILED,
     EXIT_USAGE,
     DeskError,
@@ -44,16 +47,6 @@ from services.shop.sample_state import is_sample
 
 DEFAULT_PORT = 8501
 DEFAULT_ADDRESS = "127.0.0.1"
-_SERVE = """
-import sys
-from click import Abort
-from streamlit.web.cli import main
-try:
-    main(sys.argv[1:], prog_name="streamlit", standalone_mode=False)
-except (Abort, KeyboardInterrupt):
-    sys.exit(0)
-"""
-"""`streamlit run`, for which Ctrl-C is the usual end and no failure."""
 _OLD = timedelta(days=1)
 _FEW_CHARACTERS = 8  # different ones: a random code of 12 has more
 
@@ -174,7 +167,7 @@ def require_free(address: str, port: int) -> None:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Start the desk; does not return when all is well, for the process becomes the server."""
+    """Start the desk and serve it until it is stopped. Returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m services.desk", description=__doc__)
     parser.add_argument("--port", type=int, default=DEFAULT_PORT)
     parser.add_argument(
@@ -185,7 +178,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         options = parser.parse_args(arguments)
     except SystemExit as stop:
-        return EXIT_USAGE if stop.code else 0
+        return EXIT_USAGE if stop.code else EXIT_DONE
     try:
         settings = load_settings()
         logging.basicConfig(level=settings.log_level, format="%(levelname)s %(name)s: %(message)s")
@@ -210,14 +203,15 @@ def _become_server(address: str, port: int, key: str) -> int:
     # A key of its own, derived: Streamlit's cookies and the desk's are never interchangeable.
     cookie = hmac.new(key.encode(), b"streamlit cookies", hashlib.sha256).hexdigest()
     os.environ["STREAMLIT_SERVER_COOKIE_SECRET"] = cookie
-    os.environ["PYTHONPATH"] = os.pathsep.join(
-        filter(None, (str(PROJECT_ROOT), os.environ.get("PYTHONPATH")))
-    )
     os.chdir(PROJECT_ROOT)  # .streamlit/config.toml is read from there
-    sys.stdout.flush()
-    command = [sys.executable, "-c", _SERVE, "run", "server.py"]
     options = ["--server.address", address, "--server.port", str(port)]
-    os.execv(sys.executable, [*command, *options])  # noqa: S606 - a fixed command, no shell
+    # In this very process: what is imported already need not be imported twice. Ctrl-C is
+    # the usual end of a desk and no failure.
+    signal.signal(signal.SIGINT, lambda _number, _frame: sys.exit(EXIT_DONE))
+    sys.path.insert(0, str(PROJECT_ROOT))
+    sys.argv = ["streamlit", "run", "server.py", *options]
+    runpy.run_module("streamlit", run_name="__main__", alter_sys=True)
+    return EXIT_DONE
 
 
 def _recover(ctx: Context) -> bool:
@@ -243,12 +237,14 @@ def _build_sample(ctx: Context) -> None:
     if not sample.wanted(ctx):
         return
     _say("There is no shop here: building a sample shop to look at.")
-    try:
-        sample.build(ctx, system_actor(), watcher=lambda step, _: _say(f"  {step} ..."))
-    except jobs.Stopped:
-        raise
-    except DeskError as error:
-        _say(f"The sample shop was not built. {error}")
+    # In a process of its own, so that what drawing and vectors need does not stay in the
+    # server's memory for months. It says itself what goes wrong.
+    subprocess.run(
+        [sys.executable, "-m", "services.sample", "build"],
+        cwd=PROJECT_ROOT,
+        env={**os.environ, **ctx.settings.as_environment()},
+        check=False,
+    )
 
 
 def _url(address: str, port: int) -> str:

@@ -26,7 +26,7 @@ from services.core.access import (
     system_actor,
 )
 from services.core.context import Context, open_context
-from services.core.errors import EXIT_USAGE, DeskError, Invalid, Refused, describe, exit_code
+from services.core.errors import EXIT_DONE, EXIT_USAGE, Invalid, Refused, describe, exit_code
 from services.knowledge import transfer
 from services.protection.model import PROTECTION_LOCK
 from services.shop.attach import attach
@@ -182,16 +182,16 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         what = parser.parse_args(arguments).what
     except SystemExit as stop:
-        return EXIT_USAGE if stop.code else 0
+        return EXIT_USAGE if stop.code else EXIT_DONE
     try:
         ctx = open_context()
         actor = command_line_actor(getpass.getuser())
         print(_answer(ctx, actor, what))
-    except DeskError as error:
-        message, hint, _ = describe(error)
+    except Exception as error:  # whatever it is, a terminal gets words and an exit code
+        message, hint, _error_id = describe(error)
         print(f"{message}\n{hint}".strip(), file=sys.stderr)
         return exit_code(error)
-    return 0
+    return EXIT_DONE
 
 
 def _answer(ctx: Context, actor: Actor, what: str) -> str:
