@@ -283,9 +283,9 @@ class _Restore:
             self.outcome.notes.append(
                 "Somebody edited the knowledge base right after it came back."
             )
-        if Part.VECTORS in self.plan.parts or Part.DATABASE in self.plan.parts:
+        if self.plan.restart:
             self.outcome.notes.append(
-                "Start the shop again: programs that were running still follow what was there."
+                "Restart the shop: a program that had the vectors open still reads the old ones."
             )
 
     def _put_back(self, error: BaseException) -> BaseException:

@@ -34,7 +34,7 @@ class RestorePlan:
     losses: dict[str, int] | None  # name -> what goes or is set back; None: any amount
     live: LiveState
     writer: str  # what is said about a program that writes now; empty when none was seen
-    restart: bool  # the shop has to start again afterwards
+    restart: bool  # the shop has to start again: open vector files follow the old folder
     bytes_needed: int
     seconds: float
     word: str  # what has to be typed

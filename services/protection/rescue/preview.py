@@ -136,7 +136,7 @@ def make_plan(
         losses=found.losses,
         live=state,
         writer=_why(writer),
-        restart=bool(parts & {Part.DATABASE, Part.VECTORS}),
+        restart=Part.VECTORS in parts,
         bytes_needed=sum(needed(ctx, manifest, parts).values()),
         seconds=_estimate(manifest, parts),
         word=confirmation_word(ctx.settings),

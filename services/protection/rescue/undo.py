@@ -73,7 +73,7 @@ def undo_plan(ctx: Context, offer: UndoOffer, manifest: Manifest) -> RestorePlan
         losses=None,
         live=LiveState.READY,
         writer="",
-        restart=bool(offer.parts & {Part.DATABASE, Part.VECTORS}),
+        restart=Part.VECTORS in offer.parts,
         bytes_needed=0,
         seconds=0.0,
         word=confirmation_word(ctx.settings),

@@ -1,0 +1,242 @@
+"""A restore while other programs use the database, and restores that run by themselves."""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+import subprocess
+import sys
+import time
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from services import restore
+from services.core import jobs
+from services.core.settings import PROJECT_ROOT
+from services.protection.model import Part
+from services.protection.rescue import live as live_file
+from tests.faults.scene import DATABASE, back_up, damage, facts, furnish, leftovers, world
+
+_WRITER = """
+import random, sqlite3, sys, time
+sys.path.insert(0, sys.argv[2])
+from tests.shops import add_order
+database = sqlite3.connect(sys.argv[1], timeout=10, isolation_level=None)
+rng = random.Random(9)
+written = 0
+print("writing", flush=True)
+while True:
+    database.execute("BEGIN IMMEDIATE")
+    number = database.execute("SELECT max(id) + 1 FROM orders").fetchone()[0]
+    add_order(database, number, rng)
+    database.execute("COMMIT")
+    time.sleep(0.01)
+"""
+
+_READER = """
+import json, sqlite3, sys, time
+database = sqlite3.connect(sys.argv[1], timeout=10, isolation_level=None)
+seen = {}
+print("reading", flush=True)
+while True:
+    database.execute("BEGIN")
+    counts = "SELECT (SELECT count(*) FROM products), (SELECT count(*) FROM users)"
+    state = database.execute(counts).fetchone()
+    empty = database.execute(
+        "SELECT count(*) FROM orders o WHERE NOT EXISTS "
+        "(SELECT 1 FROM order_items i WHERE i.order_id = o.id)"
+    ).fetchone()[0]
+    prices = database.execute("SELECT count(DISTINCT price) FROM products").fetchone()[0]
+    database.execute("COMMIT")
+    print(json.dumps([*state, empty, prices]), flush=True)
+    time.sleep(0.002)
+"""
+
+
+@pytest.fixture
+def beside(shop):
+    """Starts programs beside the restore and ends them after the test."""
+    running: list[subprocess.Popen[bytes]] = []
+
+    def start(source: str, output: Path | None = None) -> subprocess.Popen[bytes]:
+        with open(output or os.devnull, "wb") as file:
+            process = subprocess.Popen(
+                [sys.executable, "-c", source, str(shop), str(PROJECT_ROOT)],
+                stdout=file if output else subprocess.PIPE,
+            )
+        running.append(process)
+        return process
+
+    yield start
+    for process in running:
+        process.kill()
+        process.communicate()
+
+
+@pytest.mark.parametrize("mode", ["delete", "wal"])
+def test_while_another_program_writes_readers_see_only_old_or_new(
+    ctx, shop, operator, beside, tmp_path, mode
+):
+    furnish(ctx)
+    with closing(sqlite3.connect(shop)) as database:
+        database.execute(f"PRAGMA journal_mode={mode}")
+        database.execute("CREATE TABLE bulk (id INTEGER PRIMARY KEY, data BLOB)")
+        database.execute("INSERT INTO bulk (data) VALUES (randomblob(8000000))")
+        database.commit()
+    snapshot = back_up(ctx, operator)
+    damage(ctx)
+    writer = beside(_WRITER)
+    assert writer.stdout.readline() == b"writing\n"
+    reader = beside(_READER, tmp_path / "seen")
+
+    plan = restore.preview(ctx, operator, snapshot.id, DATABASE | {Part.IMAGES})
+    assert "Stop the shop first" in plan.writer
+    job = restore.run(ctx, operator, plan, plan.word)
+    time.sleep(0.3)
+
+    assert job.state is jobs.JobState.SUCCEEDED
+    assert writer.poll() is None, "the writer survived the restore"
+    assert reader.poll() is None
+    lines = (tmp_path / "seen").read_text().splitlines()[1:-1]
+    states = {tuple(json.loads(line)) for line in lines}
+    old_prices = {state[3] for state in states if state[0] == 37}
+    new_prices = {state[3] for state in states if state[0] == 40}
+    assert {state[:3] for state in states} == {(37, 11, 0), (40, 12, 0)}, "every order has items"
+    assert len(old_prices) == len(new_prices) == 1
+    said = " ".join(job.result["notes"])
+    assert "very last state before the restore is kept aside" in said
+    (kept,) = job.result["kept"]
+    with closing(sqlite3.connect(kept)) as late, closing(sqlite3.connect(shop)) as live:
+        assert late.execute("SELECT count(*) FROM products").fetchone()[0] == 37
+        assert live.execute("PRAGMA integrity_check").fetchone()[0] == "ok"
+        assert live.execute("PRAGMA journal_mode").fetchone()[0] == mode
+
+
+def test_a_database_that_is_locked_all_the_time_is_said_and_nothing_changes(
+    ctx, shop, operator, monkeypatch
+):
+    monkeypatch.setattr(live_file, "WATCH_SECONDS", 0.05)
+    monkeypatch.setattr(live_file, "PATIENCE_SECONDS", 0.5)
+    furnish(ctx)
+    snapshot = back_up(ctx, operator)
+    damage(ctx)
+    before = world(ctx)
+    plan = restore.preview(ctx, operator, snapshot.id, DATABASE | {Part.IMAGES})
+    with closing(sqlite3.connect(shop, isolation_level=None)) as other:
+        other.execute("BEGIN")
+        other.execute("SELECT count(*) FROM orders").fetchone()
+        with pytest.raises(Exception, match="in use.*nothing was changed.*Stop the shop"):
+            restore.run(ctx, operator, plan, plan.word)
+    assert world(ctx) == before
+    assert leftovers(ctx) == []
+
+
+def waited(ctx, job: jobs.Job) -> jobs.Job:
+    for _ in range(600):
+        now = jobs.get(ctx, job.id)
+        if now.state.ended:
+            return now
+        time.sleep(0.05)
+    raise AssertionError(f"still {now.state} at {now.step}")
+
+
+def test_a_started_restore_and_its_undo_run_in_processes_of_their_own(ctx, shop, operator):
+    furnish(ctx)
+    snapshot = back_up(ctx, operator)
+    good = world(ctx)
+    damage(ctx)
+    bad = world(ctx)
+    plan = restore.preview(ctx, operator, snapshot.id, DATABASE | {Part.IMAGES})
+    job = waited(ctx, restore.start(ctx, operator, plan, "insightshop"))
+    assert (job.state, job.error) == (jobs.JobState.SUCCEEDED, None)
+    assert job.pid != os.getpid()
+    assert world(ctx) == good
+    offer = restore.undo_offer(ctx, operator)
+    job = waited(ctx, restore.start_undo(ctx, operator, offer))
+    assert (job.state, job.error) == (jobs.JobState.SUCCEEDED, None)
+    assert world(ctx) == bad
+
+
+@pytest.fixture
+def command(ctx, shop, operator, tmp_path):
+    """Runs the command line as an operator does: the file, from somewhere else."""
+    furnish(ctx)
+
+    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, str(PROJECT_ROOT / "services" / "restore.py"), *arguments],
+            cwd=tmp_path,
+            env={**os.environ, **ctx.settings.as_environment()},
+            capture_output=True,
+            text=True,
+            stdin=subprocess.DEVNULL,
+            check=False,
+        )
+
+    return run
+
+
+def test_the_command_line_restores_and_undoes(ctx, command, operator):
+    snapshot = back_up(ctx, operator)
+    good = world(ctx)
+    damage(ctx)
+    bad = world(ctx)
+
+    dry = command("latest", "--dry-run")
+    assert dry.returncode == 0
+    assert "3 products and 1 customer come back" in dry.stderr
+    asked = command("latest")
+    assert asked.returncode == 1
+    assert "has to be confirmed; nothing was started" in asked.stderr
+    assert world(ctx) == bad
+
+    done = command("latest", "--yes", "--json")
+    assert done.returncode == 0, done.stderr
+    answer = json.loads(done.stdout.splitlines()[-1])
+    assert (answer["state"], answer["snapshot"]) == ("succeeded", snapshot.id)
+    assert world(ctx) == good
+
+    # The safety snapshot is newer; latest is still what somebody backed up.
+    assert snapshot.id in command("latest", "--dry-run").stderr
+    assert command("--undo", "--yes").returncode == 0
+    assert world(ctx) == bad
+
+    only = command("latest", "--only", "images", "--yes")
+    assert only.returncode == 0, only.stderr
+    assert world(ctx)["pictures"] == good["pictures"]
+    assert facts(ctx) == bad["database"]
+
+    listed = command("list", "--json")
+    assert snapshot.id in [row["id"] for row in json.loads(listed.stdout)["snapshots"]]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (["nope", "--yes"], 1, "There is no snapshot 'nope'"),
+        ([], 3, "Say what to restore"),
+        (["latest", "--only", "pictures"], 3, "It may hold: database, images"),
+        (["--bogus"], 3, "unrecognized"),
+        (["--undo", "--yes"], 1, "no restore to undo"),
+    ],
+)
+def test_wrong_use_is_answered_clearly(command, arguments, code, said):
+    done = command(*arguments)
+    assert (done.returncode, said in done.stderr) == (code, True), done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_desk_set_up_anew_restores_from_the_store_alone(ctx, command, operator, shop):
+    """Everything on this machine is gone but the store."""
+    back_up(ctx, operator)
+    good = facts(ctx)
+    ctx.close()
+    shop.unlink()
+    for ending in ("", "-wal", "-shm"):
+        (ctx.settings.instance_dir / f"control.db{ending}").unlink(missing_ok=True)
+    done = command("latest", "--only", "database", "--yes")
+    assert done.returncode == 0, done.stderr
+    assert facts(ctx) == good
