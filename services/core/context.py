@@ -63,12 +63,22 @@ def open_context(settings: Settings | None = None, clock: Clock = utc_now) -> Co
         prepare_folder(control.parent)
     context = Context(
         settings=settings,
-        control=control_engine(settings.control_url),
-        shop=shop_engine(settings.shop_database_url),
+        control=_engine(control_engine, settings.control_url, "CONTROL_DATABASE_URL"),
+        shop=_engine(shop_engine, settings.shop_database_url, "DATABASE_URL"),
         clock=clock,
     )
     upgrade_control(context.control)
     return context
+
+
+def _engine(make: Callable[[str], Engine], url: str, name: str) -> Engine:
+    try:
+        return make(url)
+    except ModuleNotFoundError as error:
+        raise Misconfigured(
+            f"{name} names a database whose driver ({error.name}) is not installed.",
+            "This version works with SQLite. Nothing was started.",
+        ) from error
 
 
 def prepare_folder(folder: Path) -> Path:
