@@ -8,5 +8,6 @@ from ui import navigation, session, sign_in
 
 st.set_page_config(page_title="InsightShop Admin", page_icon="ui/icon.svg", layout="wide")
 
+session.take_over()
 title = "" if session.current() else navigation.reserve()
 navigation.open_room(sign_in.enter(title))

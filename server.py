@@ -140,14 +140,12 @@ def _index_html() -> str:
     return (Path(st.__file__).parent / "static" / "index.html").read_text("utf-8")
 
 
+ROUTES = [Route("/healthz", alive), Route("/readyz", ready), Route(cookies.ROUTE, cookie)]
+
 app = st.App(
     "app.py",
     lifespan=_lifespan,
-    routes=[
-        Route("/healthz", alive),
-        Route("/readyz", ready),
-        Route(cookies.ROUTE, cookie),
-    ],
+    routes=ROUTES,
     middleware=[Middleware(SecurityHeaders, policy=content_security_policy(_index_html()))],
 )
 

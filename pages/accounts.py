@@ -8,11 +8,11 @@ from services.core.access import Actor, Permission
 from services.core.context import Context
 from services.people import accounts, roles
 from services.people.model import Account
+from ui import dialogs
 from ui.format import age, plain, plural, viewer_zone, when, when_short
 from ui.messages import say_after_rerun, shown_errors
 from ui.session import guard, open_page
 
-_CLOSE = "accounts_secret_seen"
 _STATES = ("Active", "Disabled", "Invited", "Expired")
 _STATE_COLOURS = ("green", "red", "blue", "orange")
 _STATE_WORDS = {
@@ -42,8 +42,16 @@ def main() -> None:
             icon=":material/search:",
             width=300,
         )
-        if st.button("New account", key="account_new", type="primary", icon=":material/add:"):
-            _create()
+        st.button(
+            "New account",
+            key="account_new",
+            type="primary",
+            icon=":material/add:",
+            on_click=dialogs.open_dialog,
+            args=("new account",),
+        )
+    if dialogs.is_open("new account"):
+        _create()
     shown = [account for account in everybody if _matches(account, wanted or "")]
     left, right = st.columns([5, 3], gap="medium")
     with left:
@@ -151,14 +159,16 @@ def _details(ctx: Context, actor: Actor, account: Account) -> None:
                 accounts.enable(ctx, actor, account.id, account.version)
                 say_after_rerun(f"{account.display_name} can sign in again")
                 st.rerun()
-        resetting = st.button(
+        st.button(
             "New one-time secret",
             key="account_reset",
             icon=":material/key:",
             help="For a forgotten password, or a secret that expired.",
+            on_click=dialogs.open_dialog,
+            args=("reset", account.id),
         )
-        if resetting:
-            _reset(account)
+    if dialogs.is_open("reset", account.id):
+        _reset(account)
 
 
 def _role_form(ctx: Context, actor: Actor, account: Account) -> None:
@@ -179,10 +189,10 @@ def _role_form(ctx: Context, actor: Actor, account: Account) -> None:
                 st.rerun()
 
 
-@st.dialog("New account", icon=":material/person_add:", on_dismiss="rerun")
+@st.dialog("New account", icon=":material/person_add:", on_dismiss=dialogs.close)
 def _create() -> None:
     ctx, actor = guard(Permission.ACCOUNTS_MANAGE)
-    _close_when_seen()
+    dialogs.leave_when_closed("new account")
     slot = st.empty()
     with slot.container(), st.form("account_form", border=False):
         name = st.text_input("Name", key="account_name", help="What others see.", max_chars=120)
@@ -210,10 +220,10 @@ def _create() -> None:
             _show_secret(account, secret)
 
 
-@st.dialog("New one-time secret", icon=":material/key:", on_dismiss="rerun")
+@st.dialog("New one-time secret", icon=":material/key:", on_dismiss=dialogs.close)
 def _reset(account: Account) -> None:
     ctx, actor = guard(Permission.ACCOUNTS_MANAGE)
-    _close_when_seen()
+    dialogs.leave_when_closed("reset", account.id)
     slot = st.empty()
     with slot.container():
         st.markdown(
@@ -242,13 +252,8 @@ def _show_secret(account: Account, secret: str) -> None:
         key="account_secret_seen",
         type="primary",
         width="stretch",
-        on_click=lambda: st.session_state.update({_CLOSE: True}),
+        on_click=dialogs.close,
     )
-
-
-def _close_when_seen() -> None:
-    if st.session_state.pop(_CLOSE, False):
-        st.rerun()
 
 
 main()

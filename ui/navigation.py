@@ -9,10 +9,9 @@ from dataclasses import dataclass
 import streamlit as st
 
 from services.core.access import Permission
-from services.core.settings import PROJECT_ROOT
 from services.people.sessions import Session
 from services.shop.sample_state import is_sample
-from ui import session, sign_in
+from ui import dialogs, session, sign_in
 from ui.format import plain
 from ui.messages import say_what_was_kept
 
@@ -57,16 +56,17 @@ def open_room(person: Session) -> None:
     """Draw the sidebar for whoever is signed in, and run the page that the address names."""
     groups: dict[str, list[st.Page]] = {}
     for room in ROOMS:
-        if not (PROJECT_ROOT / "pages" / f"{room.address}.py").is_file():
-            continue
         if person.actor.may(room.permission):
             page = _page(room, f"pages/{room.address}.py")
         else:
             page = _page(room, _refusal(person, room), visibility="hidden")
         groups.setdefault(room.group, []).append(page)
     named = st.navigation(groups)
+    dialogs.close_unless_on(named.title)
     with st.sidebar:
         _foot(person)
+    if dialogs.is_open("change password"):
+        sign_in.change_password_dialog(person.actor)
     named.run()
     if named.title not in _visited:
         # Streamlit collects garbage after every rerun; what the page has just imported is
@@ -119,10 +119,14 @@ def _foot(person: Session) -> None:
         if st.button("Sign out", key="sign_out", type="tertiary", icon=":material/logout:"):
             session.forget()
             st.rerun()
-        if st.button(
-            "Change password", key="change_password", type="tertiary", icon=":material/key:"
-        ):
-            sign_in.change_password_dialog(actor)
+        st.button(
+            "Change password",
+            key="change_password",
+            type="tertiary",
+            icon=":material/key:",
+            on_click=dialogs.open_dialog,
+            args=("change password",),
+        )
     sign_in.leave_when_signed_out()
     sign_in.deliver_cookie()
     say_what_was_kept()

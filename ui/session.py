@@ -43,6 +43,18 @@ def _context() -> Context:
     return ctx
 
 
+def take_over() -> None:
+    """See to it that app.py, and only app.py, runs the pages.
+
+    A fresh server takes `pages/` for its own: until `st.navigation` was called once, it runs
+    the page that an address names without app.py, and app.py itself as a page, whose widgets
+    the next run does not know again.
+    """
+    if PagesManager.uses_pages_directory:
+        PagesManager.uses_pages_directory = False
+        st.rerun()
+
+
 def token() -> str:
     """The sign-in token of this tab: its own, else the browser's cookie; empty without one."""
     own = st.session_state.get(_TOKEN)
@@ -85,10 +97,7 @@ def guard(permission: Permission) -> tuple[Context, Actor]:
 
     Every page and every fragment calls this first: Streamlit runs both without app.py.
     """
-    if PagesManager.uses_pages_directory:
-        # A fresh server runs pages/*.py by their address until somebody has run app.py.
-        PagesManager.uses_pages_directory = False
-        st.rerun()
+    take_over()
     ctx, actor = context(), current_actor()
     if actor is None:
         show_error(Refused("Sign in to see this page.", "Open the desk's first page."))

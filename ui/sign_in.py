@@ -18,7 +18,7 @@ from services.core.context import Context
 from services.core.errors import Conflict, Invalid
 from services.people import accounts, passwords, setup, sign_in
 from services.people.sessions import Session
-from ui import cookies, session
+from ui import cookies, dialogs, session
 from ui.format import plain
 from ui.messages import say_after_rerun, shown_errors
 
@@ -193,7 +193,7 @@ def _submit(label: str, key: str) -> bool:
     return st.form_submit_button(label, key=key, type="primary", width="stretch")
 
 
-@st.dialog("Change password", icon=":material/key:")
+@st.dialog("Change password", icon=":material/key:", on_dismiss=dialogs.close)
 def change_password_dialog(actor: Actor) -> None:
     """Ask for the old and the new password of whoever is signed in."""
     ctx = session.context()
@@ -204,18 +204,19 @@ def change_password_dialog(actor: Actor) -> None:
     with st.form("change_password_form", border=False):
         current = st.text_input(
             "Current password",
-            key="change_current",
+            key="own_current",
             type=_HIDE_PASSWORD,
             autocomplete="current-password",
         )
-        password = _new_password("change", person.account.username)
-        asked = _submit("Change password", "change_submit")
+        password = _new_password("own", person.account.username)
+        asked = _submit("Change password", "own_submit")
     if asked:
         with shown_errors():
             signed = sign_in.change_password(
                 ctx, person.actor, current, password(), session.address()
             )
             session.keep(signed.token)
+            dialogs.close()
             say_after_rerun("Password changed")
             st.rerun()
 

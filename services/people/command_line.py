@@ -12,7 +12,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from services.core.access import ROLES, Actor, command_line_actor
 from services.core.context import Context, open_context
-from services.core.errors import EXIT_DONE, DeskError, Invalid, describe, exit_code
+from services.core.errors import EXIT_DONE, EXIT_USAGE, DeskError, Invalid, describe, exit_code
 from services.people import accounts, passwords
 from services.people.model import Account
 
@@ -26,7 +26,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         The exit code: 0 done, 1 refused or failed, 3 configuration or usage, 4 bug.
     """
-    options = _parser().parse_args(arguments)
+    try:
+        options = _parser().parse_args(arguments)
+    except SystemExit as stop:
+        return EXIT_USAGE if stop.code else EXIT_DONE
     try:
         ctx = open_context()
         try:
