@@ -114,8 +114,12 @@ def run(
 
 
 def undo_offer(ctx: Context, actor: Actor) -> UndoOffer | None:
-    """The newest restore that can be undone; None when there is none."""
+    """The newest restore that can be undone; None when there is none.
+
+    Whoever looks settles a restore that was killed since the desk started.
+    """
     require(actor, Permission.BACKUP_VIEW)
+    recover(ctx)
     return newest_undoable(ctx)
 
 
@@ -171,8 +175,10 @@ def _queue(
             "What was typed is not the word that confirms; nothing was started.",
             f"Type {plan.word} exactly.",
         )
-    # A restore that was killed is settled before another begins on top of it.
-    recover(ctx)
+    for found in recover(ctx):
+        if not found.side:
+            # Never a second one on top of what could not be finished or taken back.
+            raise Conflict(f"{found.message} No other restore was started.", found.hint)
     job = jobs.create(
         ctx, actor, KIND, lock=LOCK, params={"plan": plan.to_dict(), "undo_of": undo_of}
     )

@@ -261,6 +261,45 @@ def test_a_verification_that_fails_puts_everything_back(
     assert leftovers(ctx) == []
 
 
+def test_what_could_not_be_put_back_yet_is_said_blocks_others_and_is_settled_later(
+    ctx, shop, operator, furnished, monkeypatch
+):
+    """The store loses the safety snapshot's database just when it is needed."""
+    from services.protection.rescue import execute
+
+    damage(ctx)
+    before = world(ctx)
+    hidden = Path(ctx.settings.desk_home) / "hidden"
+
+    def unlike(*_args):
+        newest = sorted(objects(ctx, "database.sqlite3.zst"))[-1]
+        hidden.write_text(str(newest))
+        newest.rename(newest.with_suffix(".away"))
+        raise Broken("The restored database is not what was fetched (orders).")
+
+    monkeypatch.setattr(execute, "verify_database", unlike)
+    with pytest.raises(Broken, match="putting everything back failed too.*safety snapshot 2"):
+        do(ctx, operator, furnished.id, DATABASE | {Part.IMAGES})
+    plan = restore.preview(ctx, operator, furnished.id, DATABASE)
+    with pytest.raises(Conflict, match="could not be settled yet.*No other restore was started"):
+        restore.run(ctx, operator, plan, plan.word)
+
+    place = Path(hidden.read_text())
+    place.with_suffix(".away").rename(place)
+    (found,) = restore.recover(ctx)
+    assert (found.side, "data of before, all of it" in found.message) == ("old", True)
+    assert world(ctx) == before
+    assert leftovers(ctx) == []
+
+
+def test_undo_is_not_offered_for_what_was_not_there_before(ctx, shop, operator, furnished):
+    import shutil
+
+    shutil.rmtree(ctx.settings.images_dir)
+    do(ctx, operator, furnished.id, frozenset({Part.IMAGES}))
+    assert restore.undo_offer(ctx, operator) is None
+
+
 def test_every_restore_is_in_the_audit_log_with_its_safety_snapshot(
     ctx, shop, operator, admin, furnished
 ):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import random
 import shutil
 import sqlite3
@@ -393,3 +394,21 @@ def test_a_journal_is_read_as_it_was_written_and_forgotten_when_removed(ctx):
     assert list(pending(ctx)) == [wrote]
     remove(ctx, wrote)
     assert list(pending(ctx)) == []
+
+
+def test_what_is_put_in_place_belongs_to_whoever_owned_it(tmp_path):
+    """As root, the shop's account keeps its files; otherwise they are the desk's own."""
+    snapshot = build_shop(tmp_path / "snapshot.db")
+    live = tmp_path / "shop" / "live.db"
+    pictures = tmp_path / "shop" / "pictures"
+    pictures.mkdir(parents=True)
+    owner = 12345 if os.geteuid() == 0 else os.geteuid()
+    for path in (live.parent, pictures):
+        os.chown(path, owner, -1)
+    live_file.replace_file(snapshot, live, "job")
+    planned = folders.plan_move(Part.IMAGES, pictures, "j4")
+    (folders.staging(planned) / "a.png").write_bytes(b"a")
+    folders.staged(planned)
+    folders.exchange(planned)
+    found = {path.stat().st_uid for path in (live, pictures, pictures / "a.png")}
+    assert found == {owner}

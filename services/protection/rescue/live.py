@@ -19,6 +19,7 @@ from pathlib import Path
 from db.engine import read_only_sqlite
 from services.core.errors import Transient
 from services.protection.rescue.boundary import reached
+from services.protection.rescue.folders import same_owner
 from services.protection.rescue.journal import sync_folder
 
 PATIENCE_SECONDS = 30.0
@@ -184,6 +185,7 @@ def replace_file(staged: Path, live: Path, mark: str) -> None:
     shutil.copyfile(staged, aside)
     if live.exists():
         shutil.copymode(live, aside)
+    same_owner(aside, live if live.exists() else live.parent)
     with open(aside, "rb+") as file:
         os.fsync(file.fileno())
     reached("file aside")

@@ -48,10 +48,8 @@ def recover_all(ctx: Context, open_store: Callable[[], Store]) -> list[Recovery]
     """
     jobs.reap(ctx)
     with open(journals.home(ctx) / "recover.lock", "ab") as guard:
-        try:
-            fcntl.flock(guard, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return []  # another process of the desk is at it
+        # Another process of the desk may be at it: what it leaves is settled, or ours.
+        fcntl.flock(guard, fcntl.LOCK_EX)
         found = []
         for journal in list(journals.pending(ctx)):
             if not _running(ctx, journal.job_id):

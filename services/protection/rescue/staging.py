@@ -9,6 +9,7 @@ import sqlite3
 import tarfile
 import tempfile
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -29,7 +30,7 @@ from services.protection.sources import sqlite as sqlite_source
 from services.protection.stores.base import Store
 
 Watch = Callable[[float], None]
-_PIECE = 1 << 20
+_PICTURES_AT_ONCE = 4
 
 
 def preview_copy(ctx: Context, store: Store, manifest: Manifest) -> Path:
@@ -183,18 +184,26 @@ def stage_images(
         How many had to be fetched.
     """
     folder, live = staging(move), Path(move.live)
-    fetched = 0
-    for number, (name, digest) in enumerate(sorted(wanted.items())):
+    missing = []
+    for name, digest in sorted(wanted.items()):
         target = folder / safe_path(name)
         target.parent.mkdir(parents=True, exist_ok=True)
         if sha256_of(live / name) == digest:
             _link(live / name, target)
         else:
-            snapshots.fetch_image(ctx, store, manifest, digest, target)
-            fetched += 1
-        watch((number + 1) / len(wanted))
+            missing.append((digest, target))
+
+    def bring(picture: tuple[str, Path]) -> None:
+        snapshots.fetch_image(ctx, store, manifest, *picture)
+
+    with ThreadPoolExecutor(_PICTURES_AT_ONCE) as pool:
+        try:
+            for number, _done in enumerate(pool.map(bring, missing), start=1):
+                watch(number / len(missing))
+        finally:
+            pool.shutdown(cancel_futures=True)
     staged(move)
-    return fetched
+    return len(missing)
 
 
 def knowledge_document(ctx: Context, store: Store, manifest: Manifest) -> dict[str, Any]:

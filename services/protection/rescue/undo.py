@@ -44,14 +44,18 @@ def newest_undoable(ctx: Context) -> UndoOffer | None:
         if not result["safety"]:
             return None
         try:
-            catalog.find(ctx, result["safety"])
+            held = catalog.find(ctx, result["safety"]).parts
         except DeskError:
+            return None
+        # What was not there before can't be put back; it stays.
+        parts = frozenset(Part(part) for part in result["parts"]) & held
+        if not parts:
             return None
         return UndoOffer(
             job.id,
             result["snapshot"],
             result["safety"],
-            frozenset(Part(part) for part in result["parts"]),
+            parts,
             job.ended_at,
             job.actor_name,
             bool(result["undo_of"]),
@@ -67,7 +71,7 @@ def undo_plan(ctx: Context, offer: UndoOffer, manifest: Manifest) -> RestorePlan
     return RestorePlan(
         snapshot_id=offer.safety_id,
         snapshot_at=manifest.created_at,
-        parts=offer.parts & manifest.parts,
+        parts=offer.parts,
         lines=(PlanLine(Tone.NOTE, f"Undoes the restore of {offer.snapshot_id}"),),
         entries=KnowledgeDiff(),
         losses=None,
