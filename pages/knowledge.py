@@ -10,7 +10,7 @@ from services.knowledge import entries
 from services.knowledge.entries import Entry, EntryPage, PartSummary, SectionSummary
 from services.knowledge.sections import Part, Shape, pointer
 from ui import format as form
-from ui import kb_entry, kb_grid, kb_history, kb_transfer, kb_unsaved, kb_where
+from ui import kb_entry, kb_grid, kb_history, kb_leave, kb_transfer, kb_unsaved, kb_where
 from ui.kb_drafts import Drafts, drafts
 from ui.messages import shown_errors
 from ui.session import open_page
@@ -58,7 +58,7 @@ def show_list(ctx: Context, actor: Actor, held: Drafts, found: tuple[SectionSumm
                 title="The knowledge base is empty",
                 icon=":material/menu_book:",
             )
-        kb_transfer.offer_shop_module(ctx, actor)
+            kb_transfer.offer_shop_module(ctx, actor)
     elif not any(summary.entries for summary in found):
         st.info("Nothing has been written yet.", icon=":material/menu_book:")
     with st.container(border=True, gap=None, key="kb_sections"):
@@ -78,7 +78,7 @@ def show_row(ctx: Context, held: Drafts, summary: SectionSummary) -> None:
         )
     if unsaved:
         facts.insert(0, f":orange[{unsaved} unsaved]")
-    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+    with st.container(horizontal=True, vertical_alignment="center", gap="xxsmall"):
         with st.container(width=220):
             st.button(
                 form.plain(section.title),
@@ -357,6 +357,8 @@ def main() -> None:
         else:
             show_sections(ctx, actor, held)
     kb_where.keep()
+    if actor.may(Permission.KB_EDIT):
+        kb_leave.warn_before_leaving(held.count)
 
 
 main()

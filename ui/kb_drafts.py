@@ -65,6 +65,11 @@ class Drafts:
     grid_generation: int = 0  # of the table alone: typing beside it must not lose the focus
 
     @property
+    def generations(self) -> tuple[int, int]:
+        """What a table must be drawn with to show what the drafts say."""
+        return self.generation, self.grid_generation
+
+    @property
     def count(self) -> int:
         """Entries with unsaved changes."""
         return len(self.entries) + sum(1 for one in self.new.values() if not one.is_blank)

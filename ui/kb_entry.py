@@ -75,7 +75,7 @@ def _line(held: Drafts, entry: Entry | None, number: int, key: str) -> None:
 def _area(held: Drafts, entry: Entry | None, number: int, name: str, text: str, part: Part) -> None:
     widget = f"kb_cell_{number}_{name}_{held.generation}"
     _sync(widget, text)
-    height = 110 if part.shape is Shape.RECORDS else 260
+    height = {Shape.RECORDS: 110, Shape.TEXTS: 260, Shape.TEXT: 420}[part.shape]
     st.text_area(
         form.plain(field_title(part, name)),
         key=widget,
@@ -144,7 +144,7 @@ def _show_change(part: Part | None, change: EntryChange, ctx: Context, *, with_p
         if one.field == KEY and change.action != "edit":
             continue
         title = field_title(part, one.field) if part else one.field
-        if len(change.fields) > 1 or one.field == KEY:
+        if one.field != TEXT:
             st.caption(form.plain(title))
         show_difference(one.before, one.after)
     if not change.fields:

@@ -33,6 +33,7 @@ class Snapshot:
     """The frame that is being edited, and which entry each of its rows is."""
 
     name: str  # key of the widget
+    drawn: tuple[int, int]  # generations of the drafts that it shows
     signature: tuple[Any, ...]
     entries: dict[int, Entry]
     ids: list[int]  # row id by position; negative for new entries
@@ -58,7 +59,8 @@ def fold(drafts: Drafts) -> None:
     """
     snapshot: Snapshot | None = st.session_state.get(_STATE)
     state = st.session_state.get(snapshot.name) if snapshot else None
-    if snapshot is None or not state:
+    # What was taken back, or written beside the table, is newer than the frame says.
+    if snapshot is None or not state or snapshot.drawn != drafts.generations:
         return
     edited = {_position(at, snapshot): cells for at, cells in state["edited_rows"].items()}
     deleted = {_position(at, snapshot) for at in state["deleted_rows"]}
@@ -109,8 +111,7 @@ def show_editor(part: Part, entries: tuple[Entry, ...], drafts: Drafts, now: dat
     new = [one for one in drafts.new.values() if one.where == part.pointer]
     signature = (
         part.pointer,
-        drafts.generation,
-        drafts.grid_generation,
+        drafts.generations,
         tuple((entry.id, entry.version) for entry in entries),
         tuple(one.ref for one in new),
     )
@@ -165,7 +166,8 @@ def _take(
         key, cells = drafts.shown(based[entry.id])
         ids.append(entry.id)
         rows.append(_row(key, cells, names, _changed(entry, now)))
-    return Snapshot(f"kb_grid_{counter}", signature, based, ids, rows)
+    name = f"kb_grid_{counter}"
+    return Snapshot(name, drafts.generations, signature, based, ids, rows)
 
 
 def _row(key: str, cells: dict[str, str], names: tuple[str, ...], changed: str) -> dict[str, str]:

@@ -77,14 +77,10 @@ def show_import(ctx: Context, actor: Actor) -> None:
             st.rerun()
 
 
-def offer_shop_module(ctx: Context, actor: Actor, *, always: bool = False) -> None:
-    """Offer the shop's own module where it says something else than the knowledge base.
-
-    Args:
-        always: say so, too, when both say the same.
-    """
+def offer_shop_module(ctx: Context, actor: Actor) -> None:
+    """Offer the shop's own module where it says something else than the knowledge base."""
     found = transfer.find_shop_module(ctx)
-    if found is None or not (found.differs or always):
+    if found is None or not found.differs:
         return
     with st.container(border=True, key="kb_shop_module"):
         _show_module(ctx, actor, found)
@@ -117,8 +113,9 @@ def _preview(ctx: Context, actor: Actor, name: str, data: bytes) -> None:
         st.session_state[_FILE] = (name, data)
     except NotImportable as error:
         show_error(error)
-        for place, what in error.places[:_SHOWN] if len(error.places) > 1 else ():
-            st.markdown(f"- {form.plain(place)}: {form.plain(what)}")
+        with st.container(gap="xxsmall"):
+            for place, what in error.places[:_SHOWN] if len(error.places) > 1 else ():
+                st.markdown(f"- {form.plain(place)}: {form.plain(what)}")
     except DeskError as error:
         show_error(error)
 

@@ -15,28 +15,32 @@ from services.knowledge.validation import KEY, MAX_REASON, NotValid, Problem
 from ui import format as form
 from ui.kb_drafts import Drafts
 from ui.kb_entry import field_title
+from ui.kb_grid import fold
 from ui.kb_text import show_difference, show_text
 from ui.messages import say_after_rerun, show_error
 
 
 def show_bar(ctx: Context, actor: Actor, held: Drafts) -> None:
     """How much is unsaved, with Save and Discard; nothing when nothing is."""
+    # The place is always there: were it to come and go, everything below would be drawn
+    # anew and the cell one is writing in would lose the focus.
+    place = st.empty()
     if not held.count:
         return
-    with st.container(border=True, key="kb_unsaved"):
+    with place.container(border=True, key="kb_unsaved"):
         with st.container(horizontal=True, vertical_alignment="center", gap="small"):
             st.markdown(
                 f":material/edit: **{form.plural(held.count, 'unsaved change')}**",
                 width="stretch",
-                help="Kept while this tab is open and you are signed in; "
-                "closing or reloading the tab loses them.",
+                help="Kept while you move around in this tab and stay signed in. "
+                "Closing or reloading the tab loses them; the browser asks first.",
             )
             reason = st.text_input(
                 "Reason",
                 placeholder="Reason (optional)",
                 max_chars=MAX_REASON,
                 label_visibility="collapsed",
-                key="kb_reason",
+                key=f"kb_reason_{held.generation}",
                 width=240,
             )
             save = st.button("Save", type="primary", icon=":material/save:", key="kb_save")
@@ -62,6 +66,11 @@ def _discard(held: Drafts) -> None:
     say_after_rerun("Discarded; nothing that was stored has changed.", ":material/undo:")
 
 
+def _take_back(held: Drafts, number: int) -> None:
+    fold(held)
+    held.drop(number)
+
+
 def _save(ctx: Context, actor: Actor, held: Drafts, reason: str) -> None:
     held.problems, held.clashes = (), ()
     try:
@@ -74,7 +83,6 @@ def _save(ctx: Context, actor: Actor, held: Drafts, reason: str) -> None:
         show_error(error)
     else:
         held.clear()
-        st.session_state.pop("kb_reason", None)
         say_after_rerun(" ".join((_said(done), *done.notes)))
         st.rerun()
 
@@ -168,6 +176,7 @@ def _show_clash(ctx: Context, actor: Actor, held: Drafts, index: int, clash: Cla
 
 
 def _settle(ctx: Context, actor: Actor, held: Drafts, clash: Clash, mine: bool) -> None:
+    fold(held)
     now = entries.several(ctx, actor, [clash.entry_id]).get(clash.entry_id)
     held.settle(clash, now, mine=mine)
     held.clashes = tuple(other for other in held.clashes if other != clash)
@@ -211,6 +220,6 @@ def _head(held: Drafts, number: int, place: str, mark: str) -> None:
             key=f"kb_back_{number}",
             type="tertiary",
             icon=":material/undo:",
-            on_click=held.drop,
-            args=(number,),
+            on_click=_take_back,
+            args=(held, number),
         )

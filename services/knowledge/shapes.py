@@ -131,4 +131,6 @@ def _found(value: Any) -> str:
         return "a dict"
     if isinstance(value, list):
         return "a list"
-    return "nothing (null)" if value is None else f"a {type(value).__name__}"
+    if value is None:
+        return "nothing (null)"
+    return "true or false" if isinstance(value, bool) else "a number"

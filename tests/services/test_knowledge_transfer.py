@@ -98,7 +98,7 @@ BAD = {
     "a number in a record": (
         "kb.json",
         b'{"fabric_guide": {"silk": {"care": 5}}}',
-        "/fabric_guide/silk/care: expected a text, found a int",
+        "/fabric_guide/silk/care: expected a text, found a number",
         "",
     ),
     "a dict where a text is": ("kb.json", b'{"fabric_pairing": {}}', "expected a text", ""),
