@@ -43,7 +43,7 @@ from services.people import accounts, setup
 from services.protection.model import PROTECTION_LOCK
 from services.protection.rescue import journal
 from services.shop.attach import ShopState, attach, status
-from services.shop.sample_state import is_sample
+from services.shop.sample_state import Stage, is_sample, load_marker, marker_path
 
 DEFAULT_PORT = 8501
 DEFAULT_ADDRESS = "127.0.0.1"
@@ -64,8 +64,7 @@ def prepare(ctx: Context) -> None:
     setup.secret_key(ctx)
     jobs.reap(ctx)
     recovered = _recover(ctx)
-    if status(ctx).state is ShopState.MISSING:
-        _build_sample(ctx)
+    _settle_sample(ctx)
     try:
         attach(ctx)
     except DeskError as error:
@@ -231,10 +230,20 @@ def _recover(ctx: Context) -> bool:
     return all(recovery.side for recovery in recoveries)
 
 
-def _build_sample(ctx: Context) -> None:
-    from services import sample
+def _settle_sample(ctx: Context) -> None:
+    """Build the sample shop where there is no shop, and finish what a kill left half done."""
+    try:
+        marker = load_marker(marker_path(ctx.settings))
+        unfinished = marker is not None and marker.stage is not Stage.READY
+        if not unfinished and status(ctx).state is not ShopState.MISSING:
+            return
+        from services import sample  # only now: the usual start does without its imports
 
-    if not sample.wanted(ctx):
+        sample.finish_removal(ctx)
+        if not sample.wanted(ctx):
+            return
+    except DeskError as error:
+        _say(str(error))
         return
     _say("There is no shop here: building a sample shop to look at.")
     # In a process of its own, so that what drawing and vectors need does not stay in the

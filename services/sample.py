@@ -125,15 +125,19 @@ def remove(ctx: Context, actor: Actor, typed: str) -> Path:
     if typed.strip().lower() != REMOVE_WORD:
         raise Invalid(f"Type “{REMOVE_WORD}” to remove the sample shop. Nothing was changed.")
 
-    def work(handle: jobs.JobHandle) -> dict[str, str]:
-        handle.step("Moving the sample shop aside", 0.5)
-        aside = site.remove(ctx)
-        _tell(ctx, actor, "sample.remove", f"Moved the sample shop to {aside.name}")
-        return {"folder": str(aside)}
+    return _move_aside(ctx, actor)
 
-    job = jobs.create(ctx, actor, "sample.remove", lock=PROTECTION_LOCK)
-    ended = jobs.run(ctx, job, work)
-    return Path((ended.result or {})["folder"])
+
+def finish_removal(ctx: Context) -> Path | None:
+    """Finish a removal that was killed half way; for the start of the desk.
+
+    Returns:
+        The folder, or None where there was nothing to finish.
+    """
+    there = load_marker(marker_path(ctx.settings))
+    if there is None or there.stage is not Stage.REMOVING:
+        return None
+    return _move_aside(ctx, system_actor())
 
 
 def put_back(ctx: Context, actor: Actor) -> SampleShop:
@@ -154,6 +158,18 @@ def put_back(ctx: Context, actor: Actor) -> SampleShop:
     job = jobs.create(ctx, actor, "sample.put_back", lock=PROTECTION_LOCK)
     jobs.run(ctx, job, work)
     return _marked(ctx)
+
+
+def _move_aside(ctx: Context, actor: Actor) -> Path:
+    def work(handle: jobs.JobHandle) -> dict[str, str]:
+        handle.step("Moving the sample shop aside", 0.5)
+        aside = site.remove(ctx)
+        _tell(ctx, actor, "sample.remove", f"Moved the sample shop to {aside.name}")
+        return {"folder": str(aside)}
+
+    job = jobs.create(ctx, actor, "sample.remove", lock=PROTECTION_LOCK)
+    ended = jobs.run(ctx, job, work)
+    return Path((ended.result or {})["folder"])
 
 
 def _fill_knowledge(ctx: Context) -> None:

@@ -16,11 +16,13 @@ from pathlib import Path
 
 import pytest
 
-from services import desk
+from services import desk, sample
 from services.core import jobs
+from services.core.context import open_context
 from services.core.errors import Misconfigured
 from services.core.settings import PROJECT_ROOT, Settings, load_settings
 from services.protection.model import PROTECTION_LOCK
+from services.shop.sample_state import Stage, is_sample, load_marker, marker_path
 from tests.shops import build_shop
 
 
@@ -183,6 +185,23 @@ def test_relative_folders_start_at_the_desk_and_not_where_the_command_was_typed(
     assert settings.temp_dir == tmp_path / "scratch"
     home = load_settings(env_file=tmp_path / "no.env", desk_home="elsewhere").desk_home
     assert home == PROJECT_ROOT / "elsewhere"
+
+
+@pytest.mark.parametrize("step", ["Putting", "Adding"])
+def test_a_start_finishes_a_sample_that_was_killed_while_it_was_built(tmp_path, admin, step):
+    ctx = open_context(load_settings(env_file=tmp_path / "no.env", desk_home=tmp_path / "desk"))
+
+    def kill(text: str, _fraction: float | None) -> None:
+        if text.startswith(step):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        sample.build(ctx, admin, watcher=kill)
+    desk.prepare(ctx)
+    marker = load_marker(marker_path(ctx.settings))
+    assert marker is not None and marker.stage is Stage.READY
+    assert is_sample(ctx)
+    ctx.close()
 
 
 def old(path: Path) -> Path:

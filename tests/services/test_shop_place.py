@@ -211,7 +211,8 @@ def test_a_removal_that_was_killed_goes_on_into_the_same_folder(built, admin, mo
         patch.setattr(site.shutil, "move", move)
         with pytest.raises(KeyboardInterrupt):
             sample.remove(built, admin, sample.REMOVE_WORD)
-    sample.remove(built, admin, sample.REMOVE_WORD)
+    assert sample.finish_removal(built) == sample.site.removed(built)
+    assert sample.finish_removal(built) is None
     assert len(list(built.settings.instance_dir.glob("removed-sample-*"))) == 1
     sample.put_back(built, admin)
     assert files_of(built.settings.desk_home) == before
