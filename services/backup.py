@@ -25,7 +25,7 @@ from typing import Any, BinaryIO
 from services.core import audit, jobs
 from services.core.access import Actor, Permission, command_line_actor, require
 from services.core.context import Context, open_context
-from services.core.errors import EXIT_USAGE, Broken, DeskError, describe, exit_code
+from services.core.errors import EXIT_USAGE, Broken, DeskError, Invalid, describe, exit_code
 from services.protection import catalog
 from services.protection import snapshots as snapshot_room
 from services.protection.days import day_states
@@ -303,13 +303,20 @@ def _parser() -> argparse.ArgumentParser:
 def _command_backup(
     ctx: Context, actor: Actor, options: argparse.Namespace, answer: dict[str, Any]
 ) -> None:
-    job = jobs.get(ctx, options.job) if options.job else _create(ctx, actor, options.reason)
+    job = _queued(ctx, options.job) if options.job else _create(ctx, actor, options.reason)
     answer["job"] = job.id
     with _bar() as bar:
         ended = _run(ctx, job, bar)
     answer |= {"state": ended.state.value, **(ended.result or {})}
     if sys.stdout.isatty() and not options.json:
         print(f"Backup {answer['snapshot']} is stored and was read back in full.")
+
+
+def _queued(ctx: Context, job_id: str) -> jobs.Job:
+    try:
+        return jobs.get(ctx, job_id)
+    except KeyError as error:
+        raise Invalid(f"There is no job {job_id[:40]!r}.") from error
 
 
 def _command_verify(

@@ -39,6 +39,8 @@ log = logging.getLogger("desk.catalog")
 LATEST = "latest"
 FRESH = timedelta(seconds=60)
 """How long a listing of the store is good enough for a page."""
+AFTER_ERROR = timedelta(minutes=10)
+"""A store that does not answer can hold a page up for a minute: it is not asked each time."""
 _MAX_ROWS = 1000
 
 
@@ -78,10 +80,11 @@ def refresh(ctx: Context, store: Store) -> RefreshResult:
 
 
 def refresh_if_old(ctx: Context) -> None:
-    """Refresh when the last try is a minute old; a failure is kept for `page` to show."""
+    """Refresh when the last listing is a minute old; a failure is kept for `page` to show."""
     state = _state(ctx)
     tried = state.get("tried") or state.get("at")
-    if tried and ctx.now() - datetime.fromisoformat(tried) < FRESH:
+    patience = AFTER_ERROR if state.get("error") else FRESH
+    if tried and ctx.now() - datetime.fromisoformat(tried) < patience:
         return
     try:
         refresh(ctx, open_store(ctx.settings))

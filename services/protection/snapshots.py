@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Engine, NullPool, create_engine
+from sqlalchemy.exc import SQLAlchemyError
 
 from db.engine import sqlite_file
 from db.knowledge import VERSION_TABLE
@@ -167,7 +168,11 @@ class _Making:
         with self._step("Sending the desk's own database", "send control database", 0.7):
             self._send_sqlite("control.sqlite3.zst", Part.CONTROL, desk, (0.7, 0.72))
         with self._step("Writing down the knowledge base", "send knowledge", 0.72):
-            self._send_knowledge(database, knowledge)
+            try:
+                self._send_knowledge(database, knowledge)
+            except SQLAlchemyError:
+                self._measured(measuring, shop)  # a damaged database is said as such
+                raise
         with self._step("Sending new pictures", "send images", 0.73):
             self._send_pictures()
         with self._step("Reading the vectors out", "read vectors", 0.82):

@@ -93,9 +93,7 @@ def table_names(path: Path) -> frozenset[str]:
         Broken: it is damaged or no database.
     """
     try:
-        with closing(digests.open_copy(path)) as connection:
-            rows = connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")
-            return frozenset(name for (name,) in rows)
+        return _names(path)
     except sqlite3.Error as error:
         raise Broken(f"{path.name} is damaged or no database.", "Use another snapshot.") from error
 
@@ -121,6 +119,12 @@ def live_bytes(path: Path) -> int:
     return total
 
 
+def _names(path: Path) -> frozenset[str]:
+    with closing(digests.open_copy(path)) as connection:
+        rows = connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")
+        return frozenset(name for (name,) in rows)
+
+
 def _copy(path: Path, target: Path, deadline: float, seconds: float) -> None:
     def give_up(status: int, _remaining: int, _total: int) -> None:
         # Python repeats a busy step for ever; only an exception from here ends it.
@@ -137,7 +141,7 @@ def _copy(path: Path, target: Path, deadline: float, seconds: float) -> None:
         copy.execute("PRAGMA journal_mode=OFF")
         copy.execute("PRAGMA synchronous=OFF")
         source.backup(copy, pages=-1, progress=give_up, sleep=0.1)
-    if not table_names(target):
+    if not _names(target):
         raise Broken(
             f"The database at {path} holds no table; nothing was backed up.",
             "Restore it from a backup, or point DATABASE_URL or DB_PATH at the right file.",
