@@ -10,7 +10,7 @@ from services import backup, restore
 from services.core import jobs
 from services.core.access import Actor, Permission
 from services.core.context import Context
-from services.core.jobs import JobState
+from services.core.jobs import Job, JobState
 from services.protection.model import SnapshotPage, SnapshotRow
 from services.protection.rescue.undo import UndoOffer
 from ui import format as form
@@ -18,13 +18,13 @@ from ui import restore_flow, snapshot_panel
 from ui.messages import say_after_rerun, show_problem, shown_errors
 from ui.progress import back_up_button, job_progress, show_failure
 from ui.session import open_page
-from ui.theme import palette
+from ui.theme import LIGHT
 
 ROWS = 20
 ROWS_BESIDE = 12  # the others scroll, so that on a phone the panel below is not far away
 ROW_PIXELS = 38
 STATES = {"": "All", "verified": "Verified", "unverified": "Not verified", "damaged": "Damaged"}
-KINDS = ("backup", "restore")
+FAILURE_SHOWN = timedelta(days=2)
 # So long the last restore stands at the top with its Undo; later its safety backup is in the
 # list like any other.
 UNDO_SHOWN = timedelta(days=7)
@@ -36,13 +36,18 @@ def show_head(ctx: Context, actor: Actor) -> None:
     if running is not None:
         job_progress(running.id)
         return
-    last = next((job for job in jobs.recent(ctx, KINDS, 5) if job.state.ended), None)
-    if last is not None and last.state is not JobState.SUCCEEDED:
-        show_failure(last, ctx.now())
+    for kind in ("backup", "restore"):
+        last = next((job for job in jobs.recent(ctx, (kind,), 5) if job.state.ended), None)
+        if last is not None and last.state is not JobState.SUCCEEDED and _is_news(ctx, last):
+            show_failure(last, ctx.now())
     if actor.may(Permission.RESTORE):
         offer = restore.undo_offer(ctx, actor)
         if offer is not None and _is_recent(ctx, offer):
             restore_flow.show_undo(ctx, actor, offer)
+
+
+def _is_news(ctx: Context, job: Job) -> bool:
+    return job.ended_at is not None and ctx.now() - job.ended_at < FAILURE_SHOWN
 
 
 def _is_recent(ctx: Context, offer: UndoOffer) -> bool:
@@ -109,7 +114,7 @@ def show_list(ctx: Context, actor: Actor, search: str, state: str, *, narrow: bo
 
 
 def _table(ctx: Context, found: SnapshotPage, *, narrow: bool) -> None:
-    now, zone, colours = ctx.now(), form.viewer_zone(), palette()
+    now, zone = ctx.now(), form.viewer_zone()
     rows = found.rows
     columns: dict[str, list[object]] = {
         "When": [form.when_short(row.created_at, now, zone) for row in rows],
@@ -140,9 +145,10 @@ def _table(ctx: Context, found: SnapshotPage, *, narrow: bool) -> None:
         },
         alt=f"{form.plural(found.total, 'backup')}, newest first",
         column_config={
+            # The grid writes white or black on these; both modes can be read with the dark ones.
             "State": st.column_config.MultiselectColumn(
                 options=list(snapshot_panel.STATE_COLOURS),
-                color=[colours.ok, colours.made, colours.bad],
+                color=[LIGHT.ok, LIGHT.made, LIGHT.bad],
                 width=112,
             ),
             "When": st.column_config.TextColumn(width=126, help=f"In {_zone_name(ctx)}"),

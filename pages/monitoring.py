@@ -257,7 +257,7 @@ def show_rows(view: View) -> None:
 
 
 def _choose_tables(known: Sequence[str]) -> None:
-    with st.popover("Tables", icon=":material/tune:", type="tertiary", key="tables_menu"):
+    with st.popover("Choose", icon=":material/tune:", type="tertiary", key="tables_menu"):
         st.pills(
             "Tables to show",
             known,

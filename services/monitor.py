@@ -17,6 +17,7 @@ import argparse
 import getpass
 import json
 import logging
+import re
 import sqlite3
 from datetime import timedelta
 
@@ -86,10 +87,11 @@ def gather(ctx: Context, actor: Actor) -> Facts:
     shop = status(ctx)
     shop_trouble = None
     if shop.state is not ShopState.READY:
-        shop_trouble = Trouble(None, shop.message, shop.hint)
+        shop_trouble = Trouble(None, _standing(shop.message), shop.hint)
     store_trouble = None
     if listed.store_error is not None:
-        store_trouble = Trouble(None, *listed.store_error)
+        message, hint = listed.store_error
+        store_trouble = Trouble(None, _standing(message), hint)
     return Facts(
         newest=_snapshot(listed.rows),
         newest_verified=_snapshot(verified.rows),
@@ -114,6 +116,11 @@ def posture(ctx: Context, actor: Actor) -> tuple[Facts, Posture]:
     """
     facts = gather(ctx, actor)
     return facts, judge(facts, ctx.now())
+
+
+def _standing(message: str) -> str:
+    """A message about how things are; what a refused action left alone is not part of it."""
+    return re.sub(r"[;.]? nothing was changed\.$", ".", message, flags=re.IGNORECASE)
 
 
 def _snapshot(rows: tuple[SnapshotRow, ...]) -> Snapshot | None:

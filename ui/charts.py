@@ -73,20 +73,13 @@ def strip(days: Sequence[DayState], colours: Palette) -> Figure:
             marker={"color": mark_colour(mark, colours), "line": {"width": 0}},
             width=0.78 * 86_400_000,
             name=MARK_WORDS[mark],
+            text="×" if mark is DayMark.FAILED else "",
+            textposition="inside",
+            insidetextanchor="middle",
+            textangle=0,
+            textfont={"color": colours.surface, "size": 12},
+            constraintext="none",
             unselected={"marker": {"opacity": 0.45}},
-        )
-    failed = [day for day in days if day.mark is DayMark.FAILED]
-    if failed:
-        figure.add_scatter(
-            x=[day.day for day in failed],
-            y=[0.5] * len(failed),
-            mode="markers",
-            marker={
-                "symbol": "x-thin",
-                "size": 5,
-                "line": {"width": 1.5, "color": colours.surface},
-            },
-            hoverinfo="skip",
         )
     figure.update_layout(barmode="overlay", bargap=0, clickmode="event+select", dragmode=False)
     figure.update_yaxes(visible=False, range=[0, 1.02], fixedrange=True)

@@ -9,6 +9,7 @@ from services.core import jobs
 from services.core.access import Actor
 from services.core.context import Context
 from services.core.errors import Busy
+from services.core.jobs import JobState
 from services.protection.model import Manifest, Part
 from services.protection.rescue.plan import RESTORABLE, RestorePlan
 from services.protection.rescue.undo import UndoOffer
@@ -88,8 +89,9 @@ def _show_plan(ctx: Context, actor: Actor, plan: RestorePlan) -> None:
         notes.append("The shop has to be started again afterwards.")
     st.info(" ".join(notes), icon=":material/undo:")
     st.caption(
-        f"Takes about {form.duration(max(1, round(plan.seconds)))} and needs {form.size(plan.bytes_needed)} of "
-        f"disk space. Compared {form.age(plan.made_at, ctx.now())}."
+        f"Takes about {form.duration(max(1, round(plan.seconds)))} and needs "
+        f"{form.size(plan.bytes_needed)} of disk space. "
+        f"Compared {form.age(plan.made_at, ctx.now())}."
     )
     with st.form("confirm", border=False, enter_to_submit=False):
         typed = st.text_input(
@@ -131,7 +133,9 @@ def show_undo(ctx: Context, actor: Actor, offer: UndoOffer) -> None:
     job = jobs.get(ctx, offer.job_id)
     parts = ", ".join(_TITLES[part].lower() for part in _TITLES if part in offer.parts)
     done = "Undone" if offer.was_undo else "Restored"
-    notes = (job.result or {}).get("notes", [])
+    notes = list((job.result or {}).get("notes", []))
+    if job.state is JobState.SUCCEEDED:
+        notes.insert(0, "Checked: what is live now equals the backup.")
     with (
         st.container(border=True, key="undo_offer"),
         st.container(horizontal=True, vertical_alignment="center"),
