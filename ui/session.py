@@ -6,12 +6,14 @@ import logging
 
 import streamlit as st
 from streamlit.runtime.pages_manager import PagesManager
+from streamlit.runtime.scriptrunner import get_script_run_ctx
 
 from services.core import audit, jobs
 from services.core.access import Actor, Permission
 from services.core.context import Context, open_context
-from services.core.errors import DeskError, Refused
+from services.core.errors import DeskError, Refused, describe
 from services.people import sessions
+from services.protection.rescue import journal
 from services.shop.attach import attach
 from ui import cookies
 from ui.messages import say_what_was_kept, show_error
@@ -25,22 +27,45 @@ _REFUSED = "desk_refused"
 def context() -> Context:
     """The one context of this server process, opened and put in order at first use.
 
+    In a page, what is wrong with the settings is shown and the page ends there.
+
     Raises:
         Misconfigured: a setting is wrong or the desk's folder can't be written.
     """
-    return _context()
+    try:
+        return _context()
+    except DeskError as error:
+        if get_script_run_ctx(suppress_warning=True) is None:
+            raise
+        show_error(error)
+        st.stop()
 
 
 @st.cache_resource(show_spinner=False)
 def _context() -> Context:
     ctx = open_context()
     jobs.reap(ctx)
+    _recover(ctx)
     try:
         attach(ctx)
     except DeskError as error:
         # The desk opens without a shop: a lost database is when it is needed.
         log.warning("the shop is not attached: %s", error)
     return ctx
+
+
+def _recover(ctx: Context) -> None:
+    """Finish or take back a restore that was killed; the desk opens whatever comes of it."""
+    try:
+        if next(journal.pending(ctx), None) is None:
+            return
+        from services import restore  # only now: the usual start does without its imports
+
+        for recovery in restore.recover(ctx):
+            log.warning("%s %s", recovery.message, recovery.hint)
+    except Exception as error:
+        message, hint, _error_id = describe(error)
+        log.error("a killed restore could not be put in order: %s %s", message, hint)
 
 
 def take_over() -> None:
