@@ -277,10 +277,10 @@ def test_thousands_of_objects_are_listed_in_order(s3_settings, rclone_server):
 def test_amazon_gets_encryption_and_checksums_and_other_servers_get_neither(
     monkeypatch, s3_settings, moto_server
 ):
-    bucket = moto_server.make_bucket()
     client = moto_server.client()
     data = bytes(20 * MIB)
     for suffixes, encrypted in (((), None), (("127.0.0.1",), "AES256")):
+        bucket = moto_server.make_bucket()
         monkeypatch.setattr(s3_client, "_AWS_HOSTS", suffixes or ("nowhere",))
         store = S3Store.from_settings(s3_settings(moto_server, bucket), QUICK)
         for key, body in (("data/small", b"x"), ("data/big", data)):
