@@ -1,0 +1,85 @@
+"""How long a page of the desk takes to run again: quiet, and while a backup runs."""
+
+from __future__ import annotations
+
+import os
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGES = ("overview", "backups", "monitoring", "knowledge")
+QUIET_RUNS = 15
+GOAL = 2.0
+_PASSWORD = "seven odd ducks swim"
+
+
+def compare(environment: dict[str, str]) -> int:
+    """Measure every page both ways and print the ratios.
+
+    Args:
+        environment: names a desk whose shop takes some seconds to back up.
+    """
+    os.environ |= environment
+    apps = _open()
+    quiet = {name: [_again(app) for _ in range(QUIET_RUNS)] for name, app in apps.items()}
+    busy: dict[str, list[float]] = {name: [] for name in apps}
+    for _ in range(3):
+        process = subprocess.Popen([sys.executable, str(ROOT / "services" / "backup.py")])
+        while process.poll() is None:
+            for name, app in apps.items():
+                took = _again(app)
+                if process.poll() is None:
+                    busy[name].append(took)
+    print(f"\nRerun of a page, median (slowest), milliseconds; {os.cpu_count()} cores")
+    print(f"{'page':14}{'quiet':>16}{'during a backup':>20}{'ratio':>8}")
+    worst = 0.0
+    for name in apps:
+        before, during = statistics.median(quiet[name]), statistics.median(busy[name])
+        worst = max(worst, during / before)
+        print(
+            f"{name:14}{_shown(before, quiet[name]):>16}{_shown(during, busy[name]):>20}"
+            f"{during / before:8.2f}"
+        )
+    verdict = "met" if worst <= GOAL else "NOT met"
+    print(f"\nslowest page beside its quiet time: {worst:.2f}, goal at most {GOAL:g}: {verdict}")
+    return 0
+
+
+def _shown(median: float, times: list[float]) -> str:
+    return f"{median * 1000:.0f} ({max(times) * 1000:.0f})"
+
+
+def _open() -> dict[str, Any]:
+    from streamlit.testing.v1 import AppTest, app_test
+
+    from services import backup
+    from services.core.access import command_line_actor
+    from services.people import accounts, sign_in
+    from tests.pages.people import TakenOver
+    from ui import session
+
+    app_test.PagesManager = TakenOver
+    ctx, root = session.context(), command_line_actor("bench")
+    accounts.create(ctx, root, "bench", "Bench", "admin", password=_PASSWORD)
+    signed = sign_in.sign_in(ctx, "bench", _PASSWORD)
+    assert isinstance(signed, sign_in.SignedIn)
+    backup.run(ctx, root, "benchmark")
+    apps = {}
+    for name in PAGES:
+        app = AppTest.from_file(str(ROOT / "pages" / f"{name}.py"), default_timeout=60)
+        app.session_state["desk_token"] = signed.token
+        app.run()
+        if app.exception:
+            raise RuntimeError(f"{name}: {app.exception[0].message}")
+        apps[name] = app
+    return apps
+
+
+def _again(app: Any) -> float:
+    begun = time.perf_counter()
+    app.run()
+    return time.perf_counter() - begun
