@@ -18,7 +18,8 @@ from db.migrate import (
 )
 from db.shop import SHOP_TABLES
 from services.core.context import Context, prepare_folder
-from services.core.errors import Broken, DeskError, Misconfigured, Transient
+from services.core.databases import shop_error
+from services.core.errors import DeskError, Misconfigured
 
 
 class ShopState(enum.StrEnum):
@@ -78,35 +79,6 @@ def attach(ctx: Context) -> bool:
         return upgrade_knowledge(ctx.shop)
     except (SQLAlchemyError, sqlite3.Error) as error:
         raise shop_error(error) from error
-
-
-def shop_error(error: Exception) -> DeskError:
-    """What a database error of the shop means to a person."""
-    text = str(getattr(error, "orig", None) or error).lower()
-    if "locked" in text or "busy" in text:
-        return Transient(
-            "The shop's database is locked by another program; nothing was changed.",
-            "Wait a moment and try again. If it stays so, see which program holds it open.",
-        )
-    if "readonly" in text or "read-only" in text:
-        return Misconfigured(
-            "The desk may not write to the shop's database; nothing was changed.",
-            "Give the account that runs the desk write permission on the file and its folder.",
-        )
-    if "malformed" in text or "not a database" in text or "quick_check" in text:
-        return Broken(
-            "The shop's database is damaged; nothing was changed.",
-            "Restore it from a backup (Backups page, or `python services/restore.py latest`).",
-        )
-    if "full" in text or "no space" in text or "disk i/o" in text:
-        return Broken(
-            "The disk is full or failing; nothing was changed.",
-            "Free some space on the disk that holds the database, then try again.",
-        )
-    return Transient(
-        "The shop's database could not be used; nothing was changed.",
-        "Check that it is there and that the desk may reach it (DATABASE_URL or DB_PATH).",
-    )
 
 
 def _require_shop(ctx: Context) -> None:
