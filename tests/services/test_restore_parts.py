@@ -190,19 +190,28 @@ def test_a_reader_that_stays_is_waited_for_only_so_long_and_nothing_changes(tmp_
         database.execute("DELETE FROM cart_items")
 
 
+_KILLED_WRITER = """
+import os, sqlite3, sys
+database = sqlite3.connect(sys.argv[1], isolation_level=None)
+database.execute("PRAGMA cache_size=5")
+database.execute("BEGIN IMMEDIATE")
+database.execute("UPDATE orders SET status = 'gone'")
+for number in range(1, 41):
+    database.execute("UPDATE products SET description = hex(randomblob(9000)) WHERE id = ?",
+                     (number,))
+os._exit(9)
+"""
+
+
 def test_a_hot_journal_of_a_killed_shop_does_not_undo_the_restore(tmp_path):
     live, snapshot = two_shops(tmp_path)
-    killed = (
-        "import os, sqlite3, sys\n"
-        "database = sqlite3.connect(sys.argv[1], isolation_level=None)\n"
-        "database.execute('PRAGMA cache_size=1')\n"
-        "database.execute('PRAGMA cache_spill=1')\n"
-        "database.execute('BEGIN IMMEDIATE')\n"
-        'database.execute("UPDATE products SET description = hex(randomblob(4000))")\n'
-        "os._exit(9)\n"
-    )
-    subprocess.run([sys.executable, "-c", killed, str(live)], check=False)
+    subprocess.run([sys.executable, "-c", _KILLED_WRITER, str(live)], check=False)
     assert live.with_name("live.db-journal").stat().st_size > 0
+    torn = tmp_path / "torn.db"
+    shutil.copyfile(live, torn)
+    gone = "SELECT count(*) FROM orders WHERE status = 'gone'"
+    with closing(sqlite3.connect(torn)) as database:
+        assert database.execute(gone).fetchone()[0] > 0, "the killed shop had written pages"
     assert live_file.state_of(live) is LiveState.READY
     opened = Live(live)
     with opened.held():
@@ -210,8 +219,7 @@ def test_a_hot_journal_of_a_killed_shop_does_not_undo_the_restore(tmp_path):
     opened.close()
     assert rows(live) == 60
     with closing(sqlite3.connect(live)) as database:
-        wrong = "SELECT count(*) FROM products WHERE description != 'Soft → warm'"
-        assert database.execute(wrong).fetchone()[0] == 0
+        assert database.execute(gone).fetchone()[0] == 0
 
 
 def test_a_wal_left_beside_a_missing_database_does_not_undo_the_restore(tmp_path):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import pty
 import sqlite3
 import subprocess
 import sys
@@ -227,6 +228,37 @@ def test_wrong_use_is_answered_clearly(command, arguments, code, said):
     done = command(*arguments)
     assert (done.returncode, said in done.stderr) == (code, True), done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(("typed", "code"), [("insightshop", 0), ("yes", 1)])
+def test_at_a_terminal_the_word_is_asked_for(ctx, command, operator, shop, typed, code):
+    back_up(ctx, operator)
+    good = facts(ctx)
+    damage(ctx)
+    bad = facts(ctx)
+    ours, theirs = pty.openpty()
+    with subprocess.Popen(
+        [sys.executable, "-m", "services.restore", "latest", "--only", "database"],
+        cwd=PROJECT_ROOT,
+        env={**os.environ, **ctx.settings.as_environment()},
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+    ) as process:
+        os.close(theirs)
+        said = b""
+        while b"Type insightshop to restore" not in said:
+            said += os.read(ours, 4096)
+        os.write(ours, f"{typed}\n".encode())
+        try:
+            while data := os.read(ours, 4096):
+                said += data
+        except OSError:
+            pass  # the other side of a terminal is gone
+    os.close(ours)
+    assert process.returncode == code, said.decode()
+    assert facts(ctx) == (good if code == 0 else bad)
+    assert (b"Replacing the database" in said) == (code == 0)
 
 
 def test_a_desk_set_up_anew_restores_from_the_store_alone(ctx, command, operator, shop):

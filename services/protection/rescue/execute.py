@@ -32,7 +32,7 @@ from services.protection.rescue.outcome import Outcome, in_words, raise_in_words
 from services.protection.rescue.plan import RestorePlan, require_no_more_lost
 from services.protection.rescue.preview import differences, require_sqlite
 from services.protection.rescue.space import require_space
-from services.protection.rescue.verify import facts_of, verify_database
+from services.protection.rescue.verify import as_facts, facts_of, verify_database
 from services.protection.stores.base import Store
 
 log = logging.getLogger("desk.restore")
@@ -160,10 +160,11 @@ class _Restore:
         if self.journal.database:
             say.step("Fetching and checking the database beside the live one", 0.02)
             staging.stage_database(ctx, store, manifest, self.work.staged)
-            staging.mark(ctx, self.work.staged, say.id, manifest.id)
+            migrated = staging.mark(ctx, self.work.staged, say.id, manifest.id)
             live = Path(self.journal.database) if self.work.live else None
             staging.make_ready(self.work.staged, live_file.page_size(live) if live else None)
-            self.journal = replace(self.journal, facts=facts_of(self.work.staged))
+            facts = facts_of(self.work.staged) if migrated else as_facts(manifest.tables)
+            self.journal = replace(self.journal, facts=facts)
             reached("database staged")
         if Part.KNOWLEDGE in self.plan.parts:
             say.step("Fetching and checking the knowledge base", 0.2)

@@ -52,8 +52,8 @@ def clear_previews(ctx: Context) -> None:
         file.unlink(missing_ok=True)
 
 
-def stage_database(ctx: Context, store: Store, manifest: Manifest, target: Path) -> Path:
-    """The snapshot's database as a file of its own, equal to its manifest.
+def stage_database(ctx: Context, store: Store, manifest: Manifest, target: Path) -> None:
+    """Bring the snapshot's database into a file of its own, equal to its manifest.
 
     Raises:
         Broken: it is not what was backed up.
@@ -82,7 +82,6 @@ def stage_database(ctx: Context, store: Store, manifest: Manifest, target: Path)
             f"({', '.join(unlike[:5])}); nothing was changed.",
             "Use another snapshot.",
         )
-    return target
 
 
 def make_ready(staged_file: Path, page_size: int | None) -> None:
@@ -100,19 +99,23 @@ def make_ready(staged_file: Path, page_size: int | None) -> None:
             connection.execute("VACUUM")
 
 
-def mark(ctx: Context, staged_file: Path, job_id: str, snapshot_id: str) -> None:
+def mark(ctx: Context, staged_file: Path, job_id: str, snapshot_id: str) -> bool:
     """Bring the desk's tables to this version and name the restore in the staged copy.
 
     The row reaches the live database in the same atomic step as everything else: where it
     is found, that restore was committed.
+
+    Returns:
+        Whether the desk's tables had to be brought forward.
     """
     engine = shop_engine(f"sqlite:///{staged_file}")
     try:
-        upgrade_knowledge(engine)
+        migrated = upgrade_knowledge(engine)
         with write(engine) as connection:
             connection.execute(
                 insert(restores).values(job_id=job_id, snapshot_id=snapshot_id, at=ctx.now())
             )
+        return migrated
     finally:
         engine.dispose()
 
