@@ -12,6 +12,7 @@ from services.core import audit, jobs
 from services.core.access import Actor, Permission
 from services.core.context import Context, open_context
 from services.core.errors import DeskError, Refused, describe
+from services.knowledge.relay import relay
 from services.people import sessions
 from services.protection.rescue import journal
 from services.shop.attach import attach
@@ -51,6 +52,8 @@ def _context() -> Context:
     except DeskError as error:
         # The desk opens without a shop: a lost database is when it is needed.
         log.warning("the shop is not attached: %s", error)
+    else:
+        relay(ctx)
     return ctx
 
 
