@@ -86,11 +86,12 @@ def _table(ctx: Context, shown: list[Account], total: int) -> Account | None:
         height="content" if len(shown) <= 15 else 560,
         column_config={
             "State": st.column_config.MultiselectColumn(
-                options=_STATES, color=_STATE_COLOURS, width=90
+                options=_STATES, color=_STATE_COLOURS, width=80
             ),
-            "Name": st.column_config.TextColumn(width=150),
-            "Role": st.column_config.TextColumn(width=80),
-            "User name": st.column_config.TextColumn(width=110),
+            "Name": st.column_config.TextColumn(width=130),
+            "Role": st.column_config.TextColumn(width=75),
+            "Last sign-in": st.column_config.TextColumn(width=95),
+            "User name": st.column_config.TextColumn(width=90),
         },
         on_select="rerun",
         selection_mode="single-row",

@@ -78,7 +78,7 @@ def _filters(ctx: Context, actor: Actor) -> AuditFilter:
     row = st.container(horizontal=True, gap="small", vertical_alignment="bottom")
     text = row.text_input(
         "Search",
-        width=230,
+        width=190,
         key="q",
         type="search",
         bind="query-params",
@@ -89,7 +89,7 @@ def _filters(ctx: Context, actor: Actor) -> AuditFilter:
     actions = row.multiselect(
         "What",
         audit.actions(ctx, actor),
-        width=210,
+        width=180,
         key="action",
         bind="query-params",
         placeholder="Any action",
@@ -98,7 +98,7 @@ def _filters(ctx: Context, actor: Actor) -> AuditFilter:
     who = row.selectbox(
         "Who",
         audit.actor_names(ctx, actor),
-        width=150,
+        width=125,
         index=None,
         key="who",
         bind="query-params",
@@ -108,7 +108,7 @@ def _filters(ctx: Context, actor: Actor) -> AuditFilter:
     outcome = row.selectbox(
         "Outcome",
         _OUTCOMES,
-        width=150,
+        width=125,
         index=None,
         key="outcome",
         bind="query-params",
@@ -119,7 +119,7 @@ def _filters(ctx: Context, actor: Actor) -> AuditFilter:
     span = row.selectbox(
         "When",
         (*_SPANS, _BETWEEN),
-        width=170,
+        width=135,
         key="when",
         bind="query-params",
         on_change=_first_page,
@@ -171,9 +171,9 @@ def _table(events: tuple[AuditEvent, ...], page: int) -> AuditEvent | None:
         width="stretch",
         height="content" if len(events) <= 15 else 560,
         column_config={
-            "When": st.column_config.DatetimeColumn(format="D MMM YYYY, HH:mm", width=140),
-            "Who": st.column_config.TextColumn(width=100),
-            "What": st.column_config.TextColumn(width=230),
+            "When": st.column_config.DatetimeColumn(format="D MMM YYYY HH:mm", width=130),
+            "Who": st.column_config.TextColumn(width=95),
+            "What": st.column_config.TextColumn(width=200),
             "Outcome": st.column_config.MultiselectColumn(
                 options=[word.capitalize() for word in _OUTCOMES],
                 color=_OUTCOME_COLOURS,

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 import streamlit as st
@@ -76,7 +76,7 @@ def _signed(ctx: Context) -> Any:
     from extra_streamlit_components import CookieManager
     from streamlit_authenticator.models import CookieModel
 
-    class SignedCookie(CookieModel):  # type: ignore[misc]
+    class SignedCookie(CookieModel):
         """The library's cookie with our random token in it instead of a user name."""
 
         def __init__(self) -> None:
@@ -104,7 +104,7 @@ def _signed(ctx: Context) -> Any:
                 self.cookie_name,
                 value,
                 key="desk_cookie_set",
-                expires_at=datetime.now() + timedelta(days=_DAYS),  # noqa: DTZ005 (its format)
+                expires_at=ctx.now() + timedelta(days=_DAYS),
             )
 
     return SignedCookie()

@@ -21,7 +21,7 @@ from ui.messages import say_what_was_kept, show_error
 
 log = logging.getLogger("desk")
 
-_TOKEN = "desk_token"  # noqa: S105 (a key, not a secret)
+_OWN = "desk_signed_in_as"
 _REFUSED = "desk_refused"
 
 
@@ -85,22 +85,22 @@ def take_over() -> None:
 
 def token() -> str:
     """The sign-in token of this tab: its own, else the browser's cookie; empty without one."""
-    own = st.session_state.get(_TOKEN)
+    own = st.session_state.get(_OWN)
     return cookies.read(context()) if own is None else str(own)
 
 
 def keep(new_token: str) -> None:
     """Let this tab, and the browser after a reload, be signed in with a token."""
-    st.session_state[_TOKEN] = new_token
+    st.session_state[_OWN] = new_token
     cookies.keep(context(), new_token)
 
 
 def forget() -> None:
     """Sign this browser out: the row is revoked, so every other tab follows."""
     sessions.end(context(), token())
-    for name in [name for name in st.session_state if name != _TOKEN]:
+    for name in [name for name in st.session_state if name != _OWN]:
         del st.session_state[name]
-    st.session_state[_TOKEN] = ""
+    st.session_state[_OWN] = ""
 
 
 def current(*, touch: bool = True) -> sessions.Session | None:

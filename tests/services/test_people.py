@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import pytest
-from sqlalchemy import select, update
+from sqlalchemy import event, select, update
 
 from db.control import accounts as accounts_table
 from db.control import audit_log, auth_sessions
@@ -339,6 +339,20 @@ def test_last_seen_is_written_at_most_once_a_minute_and_not_by_idle_tabs(desk, c
     assert seen() == start
     sessions.check(desk, token)
     assert seen() == clock.now
+
+
+def test_a_control_database_that_can_only_be_read_still_lets_people_look(desk, clock, request):
+    member(desk, "ada")
+    token = token_of(desk, "ada")
+    clock.forward(minutes=5)
+    desk.control.dispose()
+    request.addfinalizer(desk.control.dispose)
+
+    @event.listens_for(desk.control, "connect")
+    def _read_only(connection, _record):
+        connection.execute("PRAGMA query_only=ON")
+
+    assert sessions.check(desk, token) is not None
 
 
 def test_changing_ones_password_keeps_this_browser_and_ends_the_others(desk):
