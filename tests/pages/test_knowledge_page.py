@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 import streamlit as st
 from streamlit.testing.v1 import app_test
 
+from services.core import audit
 from services.core.access import system_actor
 from services.knowledge import changes, entries, history, transfer
 from services.knowledge.changes import Edit
@@ -378,3 +381,15 @@ def test_a_shop_that_is_lost_is_said_and_the_page_still_opens(ctx, shop, desk):
         app = open_app("knowledge")
     assert not app.exception
     assert "There is no shop database" in messages(app)
+
+
+def test_what_a_crash_kept_from_the_audit_log_is_told_at_the_next_start(ctx, shop, desk):
+    write(ctx, "navy", "Anew.")
+    with closing(sqlite3.connect(shop)) as database, database:
+        database.execute("UPDATE kb_change_sets SET relayed = 0")
+    with closing(sqlite3.connect(ctx.settings.instance_dir / "control.db")) as control, control:
+        control.execute("DELETE FROM audit_log WHERE action LIKE 'knowledge.%'")
+    st.cache_resource.clear()
+    session.context()
+    log = audit.events(ctx, system_actor(), audit.AuditFilter(actions=("knowledge.edit",)))
+    assert [event.actor_name for event in log.events] == ["Zoe"]
