@@ -3,6 +3,7 @@ start says which."""
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import re
@@ -21,9 +22,10 @@ from services import restore
 from services.core import jobs
 from services.core.context import Context
 from services.core.settings import PROJECT_ROOT
+from services.knowledge import transfer
 from services.protection.model import PROTECTION_LOCK, Part
 from services.protection.rescue import live as live_file
-from tests.faults.scene import DATABASE, back_up, damage, furnish, leftovers, world
+from tests.faults.scene import DATABASE, KNOWLEDGE, back_up, damage, furnish, leftovers, world
 
 PARTS = DATABASE | {Part.IMAGES}
 BULK = 4_000_000
@@ -140,7 +142,7 @@ def test_killed_at_every_boundary_it_is_wholly_old_or_wholly_new(scene):
 
 def test_killed_at_random_instants_it_is_wholly_old_or_wholly_new(scene):
     chance, length = random.Random(), 0.0
-    for number in range(16):
+    for number in range(12):
         scene.again()
         job = scene.queue()
         with scene.child("restore", job.id) as process:
@@ -197,6 +199,19 @@ def test_killed_while_a_missing_database_is_put_in_place(scene):
         (found,) = restore.recover(scene.ctx)
         assert found.side == ("new" if name == "applied" else "old")
         assert scene.shop.exists() == (name == "applied")
+        assert leftovers(scene.ctx) == []
+
+
+def test_killed_while_the_knowledge_base_alone_comes_back(scene):
+    for name, side in (("applying", "old"), ("applied", "new")):
+        job = scene.queue(frozenset({Part.KNOWLEDGE}))
+        with scene.child("restore", job.id, KILL_AT=name) as process:
+            process.communicate()
+        assert process.returncode == -signal.SIGKILL
+        (found,) = restore.recover(scene.ctx)
+        assert found.side == side
+        document = json.loads(transfer.canonical_json(scene.ctx.shop))
+        assert (document == KNOWLEDGE) == (side == "new")
         assert leftovers(scene.ctx) == []
 
 

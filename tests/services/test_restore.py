@@ -193,7 +193,7 @@ def test_a_damaged_database_is_kept_aside_and_replaced(ctx, shop, operator, furn
             file.write(b"\xee" * 4096 * 4)
     else:
         shop.write_bytes(b"" if how == "empty" else b"a shopping list\n" * 500)
-    spoiled = shop.read_bytes()
+    spoiled, inode = shop.read_bytes(), shop.stat().st_ino
     plan = restore.preview(ctx, operator, furnished.id, DATABASE)
     assert plan.live is LiveState.DAMAGED
     assert "can't be read" in plan.lines[0].text
@@ -201,6 +201,8 @@ def test_a_damaged_database_is_kept_aside_and_replaced(ctx, shop, operator, furn
     assert facts(ctx) == good
     (kept,) = job.result["kept"]
     assert Path(kept).read_bytes() == spoiled
+    # A program that has it open sees the new content, wherever SQLite can open the file.
+    assert (shop.stat().st_ino == inode) == (how != "garbage")
 
 
 def objects(ctx, marker: str) -> list[Path]:

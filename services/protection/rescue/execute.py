@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
+import sqlite3
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -151,8 +152,20 @@ class _Restore:
         if self.journal.database:
             path = Path(self.journal.database)
             self.work.state = live_file.state_of(path)
+            if self.work.state is not LiveState.MISSING:
+                self.work.live = self._opened(path)
+
+    def _opened(self, path: Path) -> Live | None:
+        """A damaged file is filled anew where SQLite can open it at all: a shop that has it
+        open would go on with the old one if it were exchanged."""
+        try:
+            return Live(path)
+        except sqlite3.OperationalError:
+            raise  # locked, or not to be written
+        except sqlite3.DatabaseError:
             if self.work.state is LiveState.READY:
-                self.work.live = Live(path)
+                raise
+            return None
 
     def _stage(self) -> None:
         ctx, store, manifest, say = self.ctx, self.store, self.manifest, self.handle
@@ -245,12 +258,22 @@ class _Restore:
     def _replace_database(self) -> None:
         path = Path(self.journal.database)
         live = self.work.live
-        if live is None:
-            live_file.replace_file(self.work.staged, path, self.handle.id)
-            return
+        if live is not None:
+            try:
+                self._fill(live)
+                return
+            except sqlite3.DatabaseError as error:
+                if self.work.state is LiveState.READY:
+                    raise
+                log.warning("the damaged database could not be filled: %s", error)
+                live.close()
+                self.work.live = None
+        live_file.replace_file(self.work.staged, path, self.handle.id)
+
+    def _fill(self, live: Live) -> None:
         with live.held():
             reached("database held")
-            if live.version() != self.work.seen:
+            if self.work.state is LiveState.READY and live.version() != self.work.seen:
                 self._look_again(live)
             self.work.seen = live.version()
             live.take_over(self.work.staged)

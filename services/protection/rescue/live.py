@@ -13,7 +13,7 @@ import shutil
 import sqlite3
 import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 from db.engine import read_only_sqlite
@@ -101,7 +101,12 @@ class Live:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.connection = _open(path, timeout=PATIENCE_SECONDS)
-        self.wal = _mode(self.connection) == "wal"
+        try:
+            self.connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+            self.wal = _mode(self.connection) == "wal"
+        except sqlite3.Error:
+            self.connection.close()
+            raise
 
     def close(self) -> None:
         """Let go of the file."""
@@ -135,9 +140,11 @@ class Live:
                 raise
             yield
         finally:
-            self.connection.execute("PRAGMA locking_mode=NORMAL")
-            # The lock is let go at the end of the next read, not by the pragma.
-            self.connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+            # A damaged file may refuse; the lock then goes with the connection.
+            with suppress(sqlite3.Error):
+                self.connection.execute("PRAGMA locking_mode=NORMAL")
+                # The lock is let go at the end of the next read, not by the pragma.
+                self.connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
 
     def copy_to(self, target: Path) -> None:
         """Write what the database holds now to a new file."""
