@@ -33,6 +33,9 @@ _HEIGHT = 230
 _PLOT_PIXELS = 185
 """Of a chart and of the plot in it, without the axis."""
 
+_FEW = 12
+"""So few measurements are drawn as dots too: a line between two of today can't be seen."""
+
 _ROOM = 1.16
 """Headroom above the highest value: the labels of the lines stand there."""
 
@@ -154,9 +157,10 @@ def lines(
         figure.add_scatter(
             x=[at.astimezone(zone).replace(tzinfo=None) for at in line.times],
             y=[value / scale for value in line.values],
-            mode="lines" if len(line.times) > 1 else "markers",
+            mode="lines" if len(line.times) > _FEW else "lines+markers",
             line={"color": line.colour, "width": 2, "shape": "linear"},
             marker={"color": line.colour, "size": 7},
+            cliponaxis=False,
             fill="tozeroy" if line.filled else "none",
             fillcolor=_faint(line.colour),
             name=line.name,
@@ -181,6 +185,8 @@ def lines(
     )
     figure.update_layout(hovermode="closest", dragmode=False)
     _time_axis(figure, since, until)
+    # Up to the end of the last day: what was measured this evening belongs to it.
+    figure.update_xaxes(range=[since, until + timedelta(days=1)])
     _label_ends(figure, drawn, unit, scale, top, colours)
     return figure
 
@@ -272,10 +278,15 @@ def _label_ends(
 ) -> None:
     """Write name and newest value above the end of each line, pushed apart where they meet."""
     apart = (top or 1) * _ROOM * 19 / _PLOT_PIXELS
-    floor = 0.0
-    for line in sorted((line for line in drawn if line.values), key=lambda line: line.values[-1]):
-        place = max(line.values[-1], floor)
-        floor = place + apart
+    ends = sorted((line for line in drawn if line.values), key=lambda line: line.values[-1])
+    places: list[float] = []
+    for line in ends:
+        places.append(max(line.values[-1], places[-1] + apart if places else 0.0))
+    ceiling = (top or 1) * _ROOM - apart
+    for index in reversed(range(len(places))):
+        places[index] = min(places[index], ceiling)
+        ceiling = places[index] - apart
+    for line, place in zip(ends, places, strict=True):
         figure.add_annotation(
             x=1,
             xref="paper",

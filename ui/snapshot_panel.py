@@ -109,7 +109,8 @@ def _contents(ctx: Context, actor: Actor, row: SnapshotRow, manifest: Manifest) 
         _verify_again(ctx, actor, row)
     st.markdown("**Parts**")
     st.caption("Each part opens with standard tools. If this program is gone, your data is not.")
-    for component in manifest.components:
+    order = list(PARTS)
+    for component in sorted(manifest.components, key=lambda found: order.index(found.part)):
         _component(ctx, actor, manifest, component)
 
 
@@ -134,6 +135,8 @@ def _verify_again(ctx: Context, actor: Actor, row: SnapshotRow) -> None:
 
 def _component(ctx: Context, actor: Actor, manifest: Manifest, component: Component) -> None:
     title, icon = PARTS[component.part]
+    if component.name.endswith(".parquet"):
+        title += ", as a table"
     with st.expander(
         f"{title}: {form.size(component.stored_bytes)}",
         icon=f":material/{icon}:",

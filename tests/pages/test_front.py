@@ -46,6 +46,8 @@ def desk(ctx, shop, monkeypatch):
         monkeypatch.setenv(name, value)
     monkeypatch.setattr(passwords, "COST", 4)
     monkeypatch.setattr(app_test, "PagesManager", TakenOver)
+    # Each page of a test is a browser of its own, signed in as somebody of its own.
+    monkeypatch.setattr(session, "token", lambda: st.session_state.get("test_token", ""))
     st.cache_resource.clear()
     yield session.context()
     st.cache_resource.clear()
@@ -60,7 +62,7 @@ def seen(page: str, role: str = "admin", **query: str) -> AppTest:
 
 
 def as_(app: AppTest, role: str) -> AppTest:
-    app.session_state["desk_token"] = _tokens[role] if role in _tokens else _signed_in(role)
+    app.session_state["test_token"] = _tokens[role] if role in _tokens else _signed_in(role)
     return app
 
 
