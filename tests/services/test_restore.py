@@ -274,9 +274,10 @@ def test_what_could_not_be_put_back_yet_is_said_blocks_others_and_is_settled_lat
     hidden = Path(ctx.settings.desk_home) / "hidden"
 
     def unlike(*_args):
-        newest = sorted(objects(ctx, "database.sqlite3.zst"))[-1]
-        hidden.write_text(str(newest))
-        newest.rename(newest.with_suffix(".away"))
+        found = objects(ctx, "database.sqlite3.zst")
+        (safety,) = [path for path in found if furnished.id not in str(path)]
+        hidden.write_text(str(safety))
+        safety.rename(safety.with_suffix(".away"))
         raise Broken("The restored database is not what was fetched (orders).")
 
     monkeypatch.setattr(execute, "verify_database", unlike)
