@@ -42,6 +42,8 @@ from pathlib import Path
 from struct import Struct
 from struct import error as StructError
 
+from services.protection import references
+
 DIGEST = "records-1"
 """Name of the digest, kept in the manifest."""
 
@@ -90,7 +92,7 @@ def file_facts(path: Path) -> FileFacts:
         found = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
         if found != "ok":
             return FileFacts(str(found), {}, 0)
-        violations = sum(1 for _ in connection.execute("PRAGMA foreign_key_check"))
+        violations = references.violations(connection)
     try:
         return FileFacts("ok", table_digests(path), violations)
     except Damaged as error:

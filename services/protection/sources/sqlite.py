@@ -10,7 +10,7 @@ from pathlib import Path
 
 from db.engine import read_only_sqlite
 from services.core.errors import Broken, DeskError, Misconfigured, Transient
-from services.protection import digests
+from services.protection import digests, references
 from services.protection.model import TableFacts
 
 LOCK_PATIENCE_SECONDS = 60.0
@@ -83,7 +83,7 @@ def foreign_key_violations(path: Path) -> int:
     recorded, never demand zero.
     """
     with closing(digests.open_copy(path)) as connection:
-        return sum(1 for _ in connection.execute("PRAGMA foreign_key_check"))
+        return references.violations(connection)
 
 
 def table_names(path: Path) -> frozenset[str]:
@@ -104,7 +104,7 @@ def revision(path: Path, version_table: str) -> str:
         return ""
     with closing(digests.open_copy(path)) as connection:
         row = connection.execute(
-            f'SELECT version_num FROM "{version_table}"'  # noqa: S608 - a constant of ours
+            references.statement("SELECT version_num FROM $versions", versions=version_table)
         ).fetchone()
     return str(row[0]) if row else ""
 
