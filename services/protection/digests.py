@@ -218,12 +218,13 @@ def _tree(
     start = 100 if number == 1 else 0
     kind = page[start]
     if kind == _LEAF:
-        _leaf(pages, page, start, keyed, gathered)
+        for at in reversed(_pointers(page, start, 8)):
+            _cell(pages, page, at, pages.most_table, keyed, gathered)
     elif kind == _INTERIOR:
         children = [_PAGE_NUMBER.unpack_from(page, at)[0] for at in _pointers(page, start, 12)]
         children.append(_PAGE_NUMBER.unpack_from(page, start + 8)[0])
-        for child, content in _last_first(pages, children):
-            _tree(pages, child, content, keyed, gathered, depth + 1)
+        for first, count in _runs_last_first(children):
+            _run(pages, first, count, keyed, gathered, depth + 1)
     elif kind == _INDEX_LEAF:
         for at in reversed(_pointers(page, start, 8)):
             _cell(pages, page, at, pages.most_index, None, gathered)
@@ -238,34 +239,45 @@ def _tree(
         raise Damaged(f"page {number} is not part of a table")
 
 
-def _last_first(pages: _Pages, numbers: list[int]) -> Iterator[tuple[int, memoryview]]:
+def _runs_last_first(numbers: list[int]) -> Iterator[tuple[int, int]]:
     # The pages of a table that grew by appending lie one after the other: read many at once.
     end = len(numbers)
     while end:
         last, count = numbers[end - 1], 1
         while count < min(_RUN, end) and numbers[end - 1 - count] == last - count:
             count += 1
-        content = pages.run(last - count + 1, count)
-        for step in range(count - 1, -1, -1):
-            yield last - count + 1 + step, content[step * pages.size : (step + 1) * pages.size]
+        yield last - count + 1, count
         end -= count
 
 
-def _leaf(pages: _Pages, page: memoryview, start: int, keyed: bool, gathered: _Gathered) -> None:
-    pointers = _pointers(page, start, 8)
-    if not pointers:
-        return
+def _run(
+    pages: _Pages, first: int, count: int, keyed: bool, gathered: _Gathered, depth: int
+) -> None:
+    content, size = pages.run(first, count), pages.size
+    for step in range(count - 1, -1, -1):
+        begin = step * size
+        if not (keyed and content[begin] == _LEAF and _whole(pages, content, begin, gathered)):
+            page = content[begin : begin + size]
+            _tree(pages, first + step, page, keyed, gathered, depth)
+
+
+def _whole(pages: _Pages, content: memoryview, begin: int, gathered: _Gathered) -> bool:
+    """Take the rows of a leaf as they lie, where that is their order."""
     # Without free blocks and fragments the cells fill the end of the page. Where each lies
     # before the one of the smaller key, that end is the stream as it is. What may not be
     # taken so: cells long enough to have spilled, and such as are padded to four bytes.
-    if keyed and page[start + 1] == page[start + 2] == page[start + 7] == 0:
-        sizes = [*map(sub, (pages.usable, *pointers), pointers)]
-        if min(sizes) > _PADDED and max(sizes) <= pages.least:
-            gathered.rows += len(pointers)
-            gathered.add(page[pointers[-1] : pages.usable])
-            return
-    for at in reversed(pointers):
-        _cell(pages, page, at, pages.most_table, keyed, gathered)
+    if content[begin + 1] or content[begin + 2] or content[begin + 7]:
+        return False
+    count = content[begin + 3] << 8 | content[begin + 4]
+    if not count:
+        return False
+    pointers = _pointer_struct(count).unpack_from(content, begin + 8)
+    sizes = [*map(sub, (pages.usable, *pointers), pointers)]
+    if min(sizes) <= _PADDED or max(sizes) > pages.least:
+        return False
+    gathered.rows += count
+    gathered.add(content[begin + pointers[-1] : begin + pages.usable])
+    return True
 
 
 def _cell(
