@@ -9,6 +9,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck
+from hypothesis import settings as hypothesis_settings
 
 from services.core.access import ROLES, Actor, ActorKind
 from services.core.context import Context, open_context
@@ -19,6 +21,12 @@ from tests.shops import build_shop
 pytest_plugins = ["tests.servers"]
 
 SHARED = PROJECT_ROOT.parent / "shared" / "insightshop"
+
+# How fast a busy machine is proves nothing about the code.
+hypothesis_settings.register_profile(
+    "desk", deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+hypothesis_settings.load_profile("desk")
 
 _DESK_VARIABLES = {name.upper() for name in Settings.model_fields} | {
     name for name in os.environ if name.startswith("AWS_")
