@@ -37,10 +37,14 @@ def shop_engine(url: str) -> Engine:
 
     A missing SQLite file is an error at the first connection, never a new empty database.
     A file that was moved away or replaced is never used through an old connection.
+    A server whose driver is not installed is an error at the first connection too.
     """
     path = sqlite_file(url)
     if path is None:
-        return create_engine(url, pool_pre_ping=True)
+        try:
+            return create_engine(url, pool_pre_ping=True)
+        except ModuleNotFoundError as error:
+            return _no_engine(f"no driver ({error.name}) for the shop's database")
 
     def connect() -> sqlite3.Connection:
         return sqlite3.connect(
@@ -64,6 +68,15 @@ def shop_engine(url: str) -> Engine:
             raise exc.DisconnectionError("the database file was replaced")
 
     return _explicit_transactions(engine)
+
+
+def _no_engine(why: str) -> Engine:
+    """Stands for a database that can't be reached, so that the desk opens and says so."""
+
+    def refuse() -> sqlite3.Connection:
+        raise sqlite3.OperationalError(why)
+
+    return create_engine("sqlite://", creator=refuse)
 
 
 def _identity(path: Path) -> tuple[int, int] | None:

@@ -14,18 +14,18 @@ if __name__ == "__main__":
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 import argparse
-import getpass
 import json
 import logging
 import re
 import sqlite3
 from datetime import timedelta
+from typing import Any
 
 from sqlalchemy.exc import SQLAlchemyError
 
 from services.core.access import Actor, Permission, command_line_actor, require
 from services.core.context import Context, open_context
-from services.core.errors import EXIT_DONE, EXIT_USAGE, DeskError, describe, exit_code
+from services.core.errors import EXIT_DONE, EXIT_USAGE, describe, exit_code
 from services.protection import catalog
 from services.protection.model import SnapshotRow
 from services.shop.attach import ShopState, status
@@ -147,32 +147,28 @@ def main(arguments: list[str] | None = None) -> int:
         wanted = parser.parse_args(arguments)
     except SystemExit as stop:
         return EXIT_DONE if stop.code in (0, None) else EXIT_USAGE
+    answer: dict[str, Any] = {"state": "succeeded"}
+    code = EXIT_DONE
     try:
         ctx = open_context()
         try:
-            readings = sample(ctx, command_line_actor(_user()))
+            readings = sample(ctx, command_line_actor())
         finally:
             ctx.close()
-    except (DeskError, OSError, SQLAlchemyError) as error:
-        message, hint, _error_id = describe(error)
-        print(f"{message} {hint}".strip(), file=sys.stderr)
-        return exit_code(error)
-    if wanted.json:
-        found = [
+        answer["readings"] = [
             {"metric": reading.metric, "subject": reading.subject, "value": reading.value}
             for reading in readings
         ]
-        print(json.dumps(found, ensure_ascii=False))
-    elif sys.stdout.isatty():
-        print(f"{len(readings)} values measured and kept.")
-    return EXIT_DONE
-
-
-def _user() -> str:
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):
-        return "unknown"
+        if sys.stdout.isatty() and not wanted.json:
+            print(f"{len(readings)} values measured and kept.")
+    except Exception as error:  # whatever it is, a machine gets words and an exit code
+        message, hint, error_id = describe(error)
+        print(f"{message} {hint}".strip(), file=sys.stderr)
+        answer = {"state": "failed", "error": message, "hint": hint, "error_id": error_id}
+        code = exit_code(error)
+    if wanted.json:
+        print(json.dumps(answer | {"exit_code": code}, ensure_ascii=False))
+    return code
 
 
 if __name__ == "__main__":

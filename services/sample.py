@@ -14,7 +14,6 @@ if __name__ == "__main__":
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 import argparse
-import getpass
 from collections.abc import Callable
 
 from services.core import audit, jobs
@@ -201,7 +200,7 @@ def main(arguments: list[str] | None = None) -> int:
         return EXIT_USAGE if stop.code else EXIT_DONE
     try:
         ctx = open_context()
-        actor = command_line_actor(getpass.getuser())
+        actor = command_line_actor()
         print(_answer(ctx, actor, what))
     except Exception as error:  # whatever it is, a terminal gets words and an exit code
         message, hint, _error_id = describe(error)
@@ -215,12 +214,19 @@ def _answer(ctx: Context, actor: Actor, what: str) -> str:
         build(ctx, actor, watcher=lambda step, _fraction: print(f"  {step} ..."))
         return "The sample shop is there."
     if what == "remove":
-        aside = remove(ctx, actor, input(f"Type “{REMOVE_WORD}” to move the sample shop aside: "))
+        aside = remove(ctx, actor, _asked(f"Type “{REMOVE_WORD}” to move the sample shop aside: "))
         return f"The sample shop lies in {aside}. `put-back` undoes this.\n{ATTACH_HINT}"
     if what == "put-back":
         put_back(ctx, actor)
         return "The sample shop is back."
     return "The desk runs on sample data." if is_sample(ctx) else "There is no sample shop."
+
+
+def _asked(question: str) -> str:
+    try:
+        return input(question)
+    except EOFError:  # nobody is there to answer
+        return ""
 
 
 if __name__ == "__main__":

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import enum
+import getpass
+import os
 from dataclasses import dataclass, field
 
 from services.core.errors import Denied
@@ -82,10 +84,18 @@ def system_actor(name: str = "system") -> Actor:
     return Actor(name, name, ActorKind.SYSTEM, frozenset(Permission))
 
 
-def command_line_actor(user: str) -> Actor:
+def command_line_actor(user: str = "") -> Actor:
     """Whoever has a shell on the machine: they hold the files, so they hold every permission.
 
     Args:
-        user: the operating system's user name, for the audit log.
+        user: for the audit log; the operating system's user name by default.
     """
+    user = user or _system_user()
     return Actor(f"cli:{user}", user, ActorKind.COMMAND_LINE, frozenset(Permission), "command line")
+
+
+def _system_user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a number without a name, as in many containers
+        return f"uid {os.getuid()}"

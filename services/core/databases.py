@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from sqlalchemy import Connection
 from sqlalchemy.exc import SQLAlchemyError
@@ -21,7 +22,7 @@ def read_shop(ctx: Context) -> Iterator[Connection]:
     Raises:
         DeskError: what a database error means to a person (`shop_error`).
     """
-    _require_file(ctx)
+    require_file(ctx)
     try:
         with read(ctx.shop) as connection:
             yield connection
@@ -36,7 +37,7 @@ def write_shop(ctx: Context) -> Iterator[Connection]:
     Raises:
         DeskError: what a database error means to a person (`shop_error`).
     """
-    _require_file(ctx)
+    require_file(ctx)
     try:
         with write(ctx.shop) as connection:
             yield connection
@@ -44,13 +45,25 @@ def write_shop(ctx: Context) -> Iterator[Connection]:
         raise shop_error(error) from error
 
 
-def _require_file(ctx: Context) -> None:
+def require_file(ctx: Context) -> Path:
+    """The shop's SQLite file, which is there.
+
+    Raises:
+        Misconfigured: it is not, or the shop's database is on a server.
+    """
     path = ctx.settings.shop_sqlite_path
-    if path is not None and not path.is_file():
+    if path is None:
+        raise Misconfigured(
+            "DATABASE_URL names a server database; this version works with SQLite files only. "
+            "Nothing was changed.",
+            "Until then, back that database up with its own tools (pg_dump).",
+        )
+    if not path.is_file():
         raise Misconfigured(
             f"There is no shop database at {path}.",
             "Set DATABASE_URL or DB_PATH, or restore the database from a backup.",
         )
+    return path
 
 
 def shop_error(error: Exception) -> DeskError:

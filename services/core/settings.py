@@ -14,6 +14,8 @@ from urllib.parse import unquote, urlsplit
 
 from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
+from sqlalchemy import make_url
+from sqlalchemy.exc import ArgumentError
 
 from db.engine import sqlite_file
 from services.core.errors import Misconfigured
@@ -27,7 +29,12 @@ class Settings(BaseSettings):
     """The desk's settings. Field names are the variables' names in lower case."""
 
     model_config = SettingsConfigDict(
-        env_file=None, extra="ignore", frozen=True, case_sensitive=False, env_ignore_empty=True
+        env_file=None,
+        extra="ignore",
+        frozen=True,
+        case_sensitive=False,
+        env_ignore_empty=True,
+        hide_input_in_errors=True,
     )
 
     app_env: Literal["development", "staging", "production"] = Field(
@@ -102,6 +109,13 @@ class Settings(BaseSettings):
     def _instance_is_a_key_part(cls, value: str) -> str:
         if not _INSTANCE_ID.fullmatch(value):
             raise ValueError("1 to 63 letters, digits, - or _, starting with a letter or digit")
+        return value
+
+    @field_validator("database_url", "control_database_url")
+    @classmethod
+    def _database_is_known(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and not is_database_url(value.get_secret_value()):
+            raise ValueError("sqlite:///FILE or postgresql://USER:PASSWORD@HOST/NAME")
         return value
 
     @field_validator("backup_store_url")
@@ -215,12 +229,24 @@ def normalise_database_url(url: str, base: Path) -> str:
     return url
 
 
+def is_database_url(url: str) -> bool:
+    """Whether this is the address of an SQLite file or of a PostgreSQL database."""
+    try:
+        parsed = make_url(url)
+    except (ArgumentError, ValueError):
+        return False
+    if parsed.get_backend_name() == "sqlite":
+        return parsed.database not in (None, "", ":memory:")
+    return parsed.get_backend_name() in ("postgresql", "postgres")
+
+
 def mask_url(url: str) -> str:
-    """A database or store URL without its password."""
-    parts = urlsplit(url)
+    """A database or store URL without its password, and without options that may hold one."""
+    shown = url.partition("?")[0] if "://" in url else url
+    parts = urlsplit(shown)
     if parts.password is None:
-        return url
-    return url.replace(f":{parts.password}@", ":***@", 1)
+        return shown
+    return shown.replace(f":{parts.password}@", ":***@", 1)
 
 
 def load_settings(env_file: Path | None = None, **overrides: Any) -> Settings:

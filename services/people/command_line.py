@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import getpass
-import os
 import sys
 from collections.abc import Sequence
 
@@ -33,7 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         ctx = open_context()
         try:
-            _run(ctx, command_line_actor(_user()), options)
+            _run(ctx, command_line_actor(), options)
         finally:
             ctx.close()
     except (DeskError, SQLAlchemyError, OSError) as error:
@@ -139,13 +138,6 @@ def _ask(options: argparse.Namespace, username: str) -> str | None:
         password = sys.stdin.readline().rstrip("\r\n")
     passwords.check_new(password, username)
     return password
-
-
-def _user() -> str:
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):
-        return f"uid {os.getuid()}"
 
 
 def _say(text: str) -> None:

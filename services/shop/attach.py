@@ -6,6 +6,7 @@ import enum
 import sqlite3
 from contextlib import closing
 from dataclasses import dataclass
+from pathlib import Path
 
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -18,8 +19,9 @@ from db.migrate import (
 )
 from db.shop import SHOP_TABLES
 from services.core.context import Context, prepare_folder
-from services.core.databases import shop_error
+from services.core.databases import require_file, shop_error
 from services.core.errors import DeskError, Misconfigured
+from services.core.settings import mask_url
 
 
 class ShopState(enum.StrEnum):
@@ -46,7 +48,7 @@ def status(ctx: Context) -> ShopStatus:
     The desk opens in every one of these states: a lost database is when it is needed.
     """
     path = ctx.settings.shop_sqlite_path
-    where = str(path) if path else ctx.shop.url.render_as_string(hide_password=True)
+    where = str(path) if path else mask_url(ctx.settings.shop_database_url)
     try:
         _require_shop(ctx)
     except DeskError as error:
@@ -59,7 +61,7 @@ def status(ctx: Context) -> ShopStatus:
 def attach(ctx: Context) -> bool:
     """Add or migrate the `kb_*` tables in the shop's database; touch nothing else there.
 
-    On SQLite the migration first runs on a copy.
+    The migration first runs on a copy.
 
     Returns:
         Whether anything was added.
@@ -69,27 +71,18 @@ def attach(ctx: Context) -> bool:
         Broken: what is there is not a healthy database.
         Transient: it is locked.
     """
-    _require_shop(ctx)
-    path = ctx.settings.shop_sqlite_path
+    path = _require_shop(ctx)
     try:
         if knowledge_revision(ctx.shop) == KNOWLEDGE_HEAD:
             return False
-        if path is not None:
-            rehearse_knowledge(path, prepare_folder(ctx.settings.temp_dir))
+        rehearse_knowledge(path, prepare_folder(ctx.settings.temp_dir))
         return upgrade_knowledge(ctx.shop)
     except (SQLAlchemyError, sqlite3.Error) as error:
         raise shop_error(error) from error
 
 
-def _require_shop(ctx: Context) -> None:
-    path = ctx.settings.shop_sqlite_path
-    if path is None:
-        return
-    if not path.is_file():
-        raise Misconfigured(
-            f"There is no shop database at {path}.",
-            "Set DATABASE_URL or DB_PATH, or restore the database from a backup.",
-        )
+def _require_shop(ctx: Context) -> Path:
+    path = require_file(ctx)
     try:
         with closing(read_only_sqlite(path, timeout=2)) as connection:
             names = {
@@ -105,3 +98,4 @@ def _require_shop(ctx: Context) -> None:
             f"{', '.join(sorted(missing))}. Nothing was changed.",
             "Point DATABASE_URL or DB_PATH at the shop's own database.",
         )
+    return path

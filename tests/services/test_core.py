@@ -18,9 +18,9 @@ from sqlalchemy import create_engine
 import db.control
 import db.knowledge
 from db.migrate import CONTROL_HEAD, KNOWLEDGE_HEAD, upgrade_control, upgrade_knowledge
-from services.core import audit, jobs
+from services.core import access, audit, jobs
 from services.core.errors import Broken, Busy, Denied, Misconfigured
-from services.core.settings import PROJECT_ROOT, load_settings
+from services.core.settings import PROJECT_ROOT, load_settings, mask_url
 from services.shop.attach import ShopState, attach, status
 
 
@@ -207,12 +207,35 @@ def test_audit_csv_neutralises_spreadsheet_formulas(ctx, admin):
         ("INSTANCE_ID", "../other", "INSTANCE_ID"),
         ("BACKUP_STORE_URL", "ftp://x", "BACKUP_STORE_URL"),
         ("APP_ENV", "prod", "APP_ENV"),
+        ("DATABASE_URL", "the old server", "DATABASE_URL"),
+        ("DATABASE_URL", "sqlite://", "DATABASE_URL"),
+        ("DATABASE_URL", "postgresql://shop:hunter2@:none/shop", "DATABASE_URL"),
+        ("CONTROL_DATABASE_URL", "oracle://shop:hunter2@db/shop", "CONTROL_DATABASE_URL"),
     ],
 )
 def test_a_wrong_setting_stops_the_start_with_its_name(monkeypatch, tmp_path, name, value, said):
     monkeypatch.setenv(name, value)
-    with pytest.raises(Misconfigured, match=said):
+    with pytest.raises(Misconfigured, match=rf"{said} holds .*\. It may hold: .*") as refused:
         load_settings(env_file=tmp_path / "none.env")
+    assert "hunter2" not in f"{refused.value} {refused.value.__cause__}"
+
+
+def test_a_user_of_the_system_without_a_name_still_has_one_in_the_audit_log(monkeypatch):
+    def no_name() -> str:
+        raise KeyError("getpwuid(): uid not found: 12345")
+
+    monkeypatch.setattr(access.getpass, "getuser", no_name)
+    monkeypatch.setattr(access.os, "getuid", lambda: 12345)
+    assert access.command_line_actor().name == "uid 12345"
+
+
+def test_an_address_is_shown_without_its_password_wherever_it_stands():
+    for url in (
+        "postgresql://shop:hunter2@db:5432/shop",
+        "postgresql://db/shop?user=shop&password=hunter2",
+        "postgresql://shop:hunter2@db/shop?sslmode=require&sslpassword=hunter2",
+    ):
+        assert "hunter2" not in mask_url(url) and "db" in mask_url(url)
 
 
 def test_secrets_never_show_in_settings_or_errors(tmp_path):

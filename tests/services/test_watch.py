@@ -249,7 +249,10 @@ def test_cron_takes_a_sample_from_any_folder_and_prints_it_as_json(ctx, shop, tm
         [*command, "--json"], cwd=tmp_path, env=environment, capture_output=True, text=True
     )
     assert done.returncode == 0, done.stderr
-    told = {(v["metric"], v["subject"]): v["value"] for v in json.loads(done.stdout)}
+    (line,) = done.stdout.splitlines()
+    answer = json.loads(line)
+    assert (answer["state"], answer["exit_code"]) == ("succeeded", 0)
+    told = {(v["metric"], v["subject"]): v["value"] for v in answer["readings"]}
     assert told["shop.rows", "orders"] == 60
     assert samples.newest(ctx, manager)["shop.rows", "orders"].value == 60
     quiet = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
@@ -258,3 +261,9 @@ def test_cron_takes_a_sample_from_any_folder_and_prints_it_as_json(ctx, shop, tm
         [*command, "--nope"], cwd=tmp_path, env=environment, capture_output=True, text=True
     )
     assert wrong.returncode == 3
+    environment["INSTANCE_ID"] = "a/b"
+    failed = subprocess.run(
+        [*command, "--json"], cwd=tmp_path, env=environment, capture_output=True, text=True
+    )
+    assert failed.returncode == json.loads(failed.stdout)["exit_code"] == 3
+    assert "INSTANCE_ID" in failed.stderr
