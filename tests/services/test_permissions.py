@@ -1,0 +1,138 @@
+"""Every service function that is told who asks refuses whoever may not, before all else."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import sqlite3
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from services.core.access import Actor, ActorKind, Permission
+from services.core.errors import Denied
+from services.core.settings import PROJECT_ROOT
+from tests.shops import build_shop
+
+NEEDS = {
+    "services.backup.days": Permission.OVERVIEW_VIEW,
+    "services.backup.manifest": Permission.BACKUP_VIEW,
+    "services.backup.open_component": Permission.BACKUP_DOWNLOAD,
+    "services.backup.refresh": Permission.BACKUP_VIEW,
+    "services.backup.run": Permission.BACKUP_CREATE,
+    "services.backup.snapshots": Permission.BACKUP_VIEW,
+    "services.backup.start": Permission.BACKUP_CREATE,
+    "services.backup.verify": Permission.BACKUP_CREATE,
+    "services.core.audit.actions": Permission.AUDIT_VIEW,
+    "services.core.audit.actor_names": Permission.AUDIT_VIEW,
+    "services.core.audit.events": Permission.AUDIT_VIEW,
+    "services.core.audit.export_csv": Permission.AUDIT_VIEW,
+    "services.knowledge.changes.save": Permission.KB_EDIT,
+    "services.knowledge.entries.entry": Permission.KB_VIEW,
+    "services.knowledge.entries.page": Permission.KB_VIEW,
+    "services.knowledge.entries.sections": Permission.KB_VIEW,
+    "services.knowledge.entries.several": Permission.KB_VIEW,
+    "services.knowledge.history.details": Permission.KB_VIEW,
+    "services.knowledge.history.history": Permission.KB_VIEW,
+    "services.knowledge.history.recent": Permission.KB_VIEW,
+    "services.knowledge.transfer.apply_import": Permission.KB_EDIT,
+    "services.knowledge.transfer.export_json": Permission.KB_VIEW,
+    "services.knowledge.transfer.export_module": Permission.KB_VIEW,
+    "services.knowledge.transfer.preview": Permission.KB_EDIT,
+    "services.knowledge.transfer.restore_document": Permission.RESTORE,
+    "services.monitor.gather": Permission.OVERVIEW_VIEW,
+    "services.monitor.posture": Permission.OVERVIEW_VIEW,
+    "services.monitor.sample": Permission.MONITORING_VIEW,
+    "services.monitor.sample_if_old": Permission.MONITORING_VIEW,
+    "services.people.accounts.create": Permission.ACCOUNTS_MANAGE,
+    "services.people.accounts.disable": Permission.ACCOUNTS_MANAGE,
+    "services.people.accounts.enable": Permission.ACCOUNTS_MANAGE,
+    "services.people.accounts.find": Permission.ACCOUNTS_MANAGE,
+    "services.people.accounts.list_accounts": Permission.ACCOUNTS_MANAGE,
+    "services.people.accounts.reset": Permission.ACCOUNTS_MANAGE,
+    "services.people.accounts.set_role": Permission.ACCOUNTS_MANAGE,
+    "services.restore.preview": Permission.RESTORE,
+    "services.restore.run": Permission.RESTORE,
+    "services.restore.start": Permission.RESTORE,
+    "services.restore.start_undo": Permission.RESTORE,
+    "services.restore.undo_offer": Permission.BACKUP_VIEW,
+    "services.sample.build": Permission.SAMPLE_MANAGE,
+    "services.sample.put_back": Permission.SAMPLE_MANAGE,
+    "services.sample.remove": Permission.SAMPLE_MANAGE,
+    "services.watch.facts.since_last_visit": Permission.OVERVIEW_VIEW,
+    "services.watch.samples.newest": Permission.MONITORING_VIEW,
+    "services.watch.samples.series": Permission.MONITORING_VIEW,
+}
+"""What each takes, by the promises to each role. A new function has to be put down here."""
+
+MECHANISM = {
+    "services.core.audit.note",  # writes down who did what, for functions that asked already
+    "services.core.jobs.create",  # the row of a job, for doors that asked already
+    "services.people.sign_in.change_password",  # one's own; asks for the password instead
+}
+
+
+def _with_actor() -> dict[str, Callable[..., Any]]:
+    found = {}
+    for path in sorted((PROJECT_ROOT / "services").rglob("*.py")):
+        module = ".".join(path.relative_to(PROJECT_ROOT).with_suffix("").parts)
+        if path.stem.startswith("_"):
+            continue
+        loaded = importlib.import_module(module)
+        for name, function in vars(loaded).items():
+            if name.startswith("_") or not inspect.isfunction(function):
+                continue
+            if inspect.unwrap(function).__module__ != module:
+                continue
+            if list(inspect.signature(function).parameters)[:2] == ["ctx", "actor"]:
+                found[f"{module}.{name}"] = function
+    return found
+
+
+FUNCTIONS = _with_actor()
+
+
+def test_every_function_that_is_told_who_asks_is_put_down_here():
+    assert set(FUNCTIONS) == set(NEEDS) | MECHANISM
+
+
+@pytest.fixture
+def call(ctx) -> Callable[[str, Actor], None]:
+    """Call a function as somebody, with arguments that nobody could do anything with."""
+    build_shop(ctx.settings.shop_sqlite_path)
+
+    def asked(name: str, actor: Actor) -> None:
+        function = FUNCTIONS[name]
+        needed = [
+            parameter
+            for parameter in list(inspect.signature(function).parameters.values())[2:]
+            if parameter.default is parameter.empty
+        ]
+        arguments = {parameter.name: object() for parameter in needed}
+        answer = function(ctx, actor, **arguments)
+        if hasattr(answer, "__enter__"):
+            with answer:
+                pass
+
+    return asked
+
+
+def _contents(path: Path) -> list[str]:
+    with closing(sqlite3.connect(path)) as database:
+        return list(database.iterdump())
+
+
+@pytest.mark.parametrize("name", sorted(NEEDS))
+def test_whoever_holds_everything_else_is_refused_before_anything_happens(ctx, call, name):
+    needed = NEEDS[name]
+    control = ctx.settings.instance_dir / "control.db"
+    before = _contents(control), _contents(ctx.settings.shop_sqlite_path)
+    others = frozenset(Permission) - {needed}
+    with pytest.raises(Denied, match=rf"may not do this \({needed.value}\)"):
+        call(name, Actor("x", "Otto", ActorKind.ACCOUNT, others, "custom"))
+    with pytest.raises(Denied, match="^Nobody may not|^Nobody may"):
+        call(name, Actor("", "", ActorKind.ACCOUNT))
+    assert (_contents(control), _contents(ctx.settings.shop_sqlite_path)) == before
