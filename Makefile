@@ -8,10 +8,10 @@ PORT ?= 8501
 ADDRESS ?= 127.0.0.1
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: help run test check bench lock format clean
+.PHONY: help run test check bench screenshots lock format clean
 
 help: ## list these targets
-	@awk -F':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F':.*## ' '/^[a-z]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 run: $(VENV)/.installed ## install, migrate, start the desk and print its address
 	@$(BIN)/python -m services.desk --port $(PORT) --address $(ADDRESS)
@@ -27,6 +27,9 @@ check: $(VENV)/.installed-dev ## lint, types, import contracts
 
 bench: $(VENV)/.installed-dev ## measure backup and restore beside other tools, as ratios
 	@$(BIN)/python -m benchmarks.backup
+
+screenshots: $(VENV)/.installed-dev ## take the README's pictures anew from a desk with a month of history
+	@DESK_SCREENSHOTS=1 $(BIN)/python -m pytest tests/e2e/test_screenshots.py
 
 lock: $(VENV)/.installed-dev ## write the lock files anew from the direct requirements
 	@for kind in requirements requirements-dev; do \
