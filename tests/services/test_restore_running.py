@@ -10,7 +10,6 @@ import subprocess
 import sys
 import time
 from contextlib import closing
-from pathlib import Path
 
 import pytest
 
@@ -19,62 +18,8 @@ from services.core import jobs
 from services.core.settings import PROJECT_ROOT
 from services.protection.model import Part
 from services.protection.rescue import live as live_file
+from tests.faults.beside import READER, WRITER, seen_until
 from tests.faults.scene import DATABASE, back_up, damage, facts, furnish, leftovers, world
-
-_WRITER = """
-import random, sqlite3, sys, time
-sys.path.insert(0, sys.argv[2])
-from tests.shops import add_order
-database = sqlite3.connect(sys.argv[1], timeout=10, isolation_level=None)
-rng = random.Random(9)
-written = 0
-print("writing", flush=True)
-while True:
-    database.execute("BEGIN IMMEDIATE")
-    number = database.execute("SELECT max(id) + 1 FROM orders").fetchone()[0]
-    add_order(database, number, rng)
-    database.execute("COMMIT")
-    time.sleep(0.01)
-"""
-
-_READER = """
-import json, sqlite3, sys, time
-database = sqlite3.connect(sys.argv[1], timeout=10, isolation_level=None)
-seen = {}
-print("reading", flush=True)
-while True:
-    database.execute("BEGIN")
-    counts = "SELECT (SELECT count(*) FROM products), (SELECT count(*) FROM users)"
-    state = database.execute(counts).fetchone()
-    empty = database.execute(
-        "SELECT count(*) FROM orders o WHERE NOT EXISTS "
-        "(SELECT 1 FROM order_items i WHERE i.order_id = o.id)"
-    ).fetchone()[0]
-    prices = database.execute("SELECT count(DISTINCT price) FROM products").fetchone()[0]
-    database.execute("COMMIT")
-    print(json.dumps([*state, empty, prices]), flush=True)
-    time.sleep(0.002)
-"""
-
-
-@pytest.fixture
-def beside(shop):
-    """Starts programs beside the restore and ends them after the test."""
-    running: list[subprocess.Popen[bytes]] = []
-
-    def start(source: str, output: Path | None = None) -> subprocess.Popen[bytes]:
-        with open(output or os.devnull, "wb") as file:
-            process = subprocess.Popen(
-                [sys.executable, "-c", source, str(shop), str(PROJECT_ROOT)],
-                stdout=file if output else subprocess.PIPE,
-            )
-        running.append(process)
-        return process
-
-    yield start
-    for process in running:
-        process.kill()
-        process.communicate()
 
 
 @pytest.mark.parametrize("mode", ["delete", "wal"])
@@ -89,20 +34,18 @@ def test_while_another_program_writes_readers_see_only_old_or_new(
         database.commit()
     snapshot = back_up(ctx, operator)
     damage(ctx)
-    writer = beside(_WRITER)
+    writer = beside(WRITER)
     assert writer.stdout.readline() == b"writing\n"
-    reader = beside(_READER, tmp_path / "seen")
+    reader = beside(READER, tmp_path / "seen")
 
     plan = restore.preview(ctx, operator, snapshot.id, DATABASE | {Part.IMAGES})
     assert "Stop the shop first" in plan.writer
     job = restore.run(ctx, operator, plan, plan.word)
-    time.sleep(0.3)
 
     assert job.state is jobs.JobState.SUCCEEDED
     assert writer.poll() is None, "the writer survived the restore"
     assert reader.poll() is None
-    lines = (tmp_path / "seen").read_text().splitlines()[1:-1]
-    states = {tuple(json.loads(line)) for line in lines}
+    states = seen_until(tmp_path / "seen", 40)
     old_prices = {state[3] for state in states if state[0] == 37}
     new_prices = {state[3] for state in states if state[0] == 40}
     assert {state[:3] for state in states} == {(37, 11, 0), (40, 12, 0)}, "every order has items"
