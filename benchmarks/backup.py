@@ -100,6 +100,7 @@ def main() -> int:
         if options.pages:
             from benchmarks.pages import compare
 
+            bench.fresh()
             return compare(bench.environment)
         return _contest(bench, options)
 

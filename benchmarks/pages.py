@@ -25,13 +25,13 @@ def compare(environment: dict[str, str]) -> int:
     """
     os.environ |= environment
     apps = _open()
-    quiet = {name: [_again(app) for _ in range(QUIET_RUNS)] for name, app in apps.items()}
+    quiet = {name: [app.again() for _ in range(QUIET_RUNS)] for name, app in apps.items()}
     busy: dict[str, list[float]] = {name: [] for name in apps}
     for _ in range(3):
         process = subprocess.Popen([sys.executable, str(ROOT / "services" / "backup.py")])
         while process.poll() is None:
             for name, app in apps.items():
-                took = _again(app)
+                took = app.again()
                 if process.poll() is None:
                     busy[name].append(took)
     print(f"\nRerun of a page, median (slowest), milliseconds; {os.cpu_count()} cores")
@@ -53,13 +53,13 @@ def _shown(median: float, times: list[float]) -> str:
     return f"{median * 1000:.0f} ({max(times) * 1000:.0f})"
 
 
-def _open() -> dict[str, Any]:
-    from streamlit.testing.v1 import AppTest, app_test
+def _open() -> dict[str, _Page]:
+    from streamlit.testing.v1 import app_test
 
     from services import backup
     from services.core.access import command_line_actor
     from services.people import accounts, sign_in
-    from tests.pages.people import TakenOver
+    from tests.pages.people import TakenOver, browser_with, open_app
     from ui import session
 
     app_test.PagesManager = TakenOver
@@ -70,16 +70,26 @@ def _open() -> dict[str, Any]:
     backup.run(ctx, root, "benchmark")
     apps = {}
     for name in PAGES:
-        app = AppTest.from_file(str(ROOT / "pages" / f"{name}.py"), default_timeout=60)
-        app.session_state["desk_token"] = signed.token
-        app.run()
-        if app.exception:
-            raise RuntimeError(f"{name}: {app.exception[0].message}")
-        apps[name] = app
+        with browser_with(signed.token):
+            app = open_app(name)
+        if app.exception or not app.title or app.title[0].value.startswith("Sign in"):
+            raise RuntimeError(f"{name} did not open: {app!r}"[:3000])
+        apps[name] = _Page(app, signed.token)
     return apps
 
 
-def _again(app: Any) -> float:
-    begun = time.perf_counter()
-    app.run()
-    return time.perf_counter() - begun
+class _Page:
+    """A page as somebody who is signed in has it open."""
+
+    def __init__(self, app: Any, token: str) -> None:
+        self._app = app
+        self._token = token
+
+    def again(self) -> float:
+        """Run it again; seconds."""
+        from tests.pages.people import browser_with
+
+        with browser_with(self._token):
+            begun = time.perf_counter()
+            self._app.run()
+            return time.perf_counter() - begun
