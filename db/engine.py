@@ -12,17 +12,20 @@ from sqlalchemy import Connection, Engine, QueuePool, create_engine, event, exc,
 
 BUSY_SECONDS = 5.0
 """How long a statement waits for another writer before it fails."""
+PATIENT_SECONDS = 60.0
+"""The same where nobody looks at a page: a job's end must be written down."""
 
 
-def control_engine(url: str) -> Engine:
+def control_engine(url: str, wait: float = BUSY_SECONDS) -> Engine:
     """Engine of the control database. SQLite runs in WAL mode with foreign keys on.
 
     Args:
         url: absolute SQLAlchemy URL; the folder of an SQLite file must exist.
+        wait: seconds to wait for another writer.
     """
     if sqlite_file(url) is None:
         return create_engine(url, pool_pre_ping=True)
-    engine = _explicit_transactions(create_engine(url, connect_args={"timeout": BUSY_SECONDS}))
+    engine = _explicit_transactions(create_engine(url, connect_args={"timeout": wait}))
 
     @event.listens_for(engine, "connect")
     def _pragmas(connection: sqlite3.Connection, _record: Any) -> None:

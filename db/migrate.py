@@ -20,6 +20,11 @@ CONTROL_HEAD = "c0001"
 KNOWLEDGE_HEAD = "k0001"
 """Newest revision of each environment; a test holds them against the scripts."""
 
+
+class NewerDatabase(Exception):
+    """A newer version of the desk migrated this database; this one does not know its tables."""
+
+
 _SCRIPTS = Path(__file__).resolve().parents[1] / "migrations"
 
 
@@ -37,6 +42,9 @@ def upgrade_control(engine: Engine) -> bool:
 
     Returns:
         Whether anything was done.
+
+    Raises:
+        NewerDatabase: nothing was done.
     """
     return _upgrade(engine, "control", "alembic_version", CONTROL_HEAD)
 
@@ -46,6 +54,9 @@ def upgrade_knowledge(engine: Engine) -> bool:
 
     Returns:
         Whether anything was done.
+
+    Raises:
+        NewerDatabase: nothing was done.
     """
     return _upgrade(engine, "knowledge", VERSION_TABLE, KNOWLEDGE_HEAD)
 
@@ -83,13 +94,18 @@ def rehearse_knowledge(path: Path, scratch: Path) -> None:
 
 def _upgrade(engine: Engine, environment: str, version_table: str, head: str) -> bool:
     with engine.connect() as connection:
-        if revision(connection, version_table) == head:
-            return False
+        found = revision(connection, version_table)
+    if found == head:
+        return False
     from alembic import command
     from alembic.config import Config
+    from alembic.script import ScriptDirectory
 
     config = Config()
     config.set_main_option("script_location", str(_SCRIPTS / environment).replace("%", "%%"))
+    scripts = ScriptDirectory.from_config(config)
+    if found not in {None, *(script.revision for script in scripts.walk_revisions())}:
+        raise NewerDatabase(f"it stands at {found}, this version knows {head}")
     with write(engine) as connection:
         config.attributes["connection"] = connection
         command.upgrade(config, "head")

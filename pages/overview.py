@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import streamlit as st
 
 from services import backup, monitor
@@ -271,20 +269,13 @@ def show_news(ctx: Context, actor: Actor) -> None:
                 st.caption(f"and {rest}")
 
 
-def _without_an_open_day(days: tuple[DayState, ...]) -> tuple[DayState, ...]:
-    """Today is not missing a backup before it is over."""
-    if days and days[-1].mark is DayMark.MISSING:
-        return (*days[:-1], replace(days[-1], mark=DayMark.BEFORE))
-    return days
-
-
 def main() -> None:
     """Show the page."""
     ctx, actor = open_page("Overview", Permission.OVERVIEW_VIEW)
     with shown_errors():
         monitor.sample_if_old(ctx, actor)
         facts, posture = monitor.posture(ctx, actor)
-        days = _without_an_open_day(backup.days(ctx, actor, STRIP_DAYS))
+        days = backup.days(ctx, actor, STRIP_DAYS)
         show_state(ctx, actor, facts, posture)
         show_figures(ctx, facts, days)
         show_strip(actor, days)

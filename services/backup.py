@@ -14,7 +14,6 @@ if __name__ == "__main__":
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 import argparse
-import getpass
 import json
 import logging
 import time
@@ -22,10 +21,18 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, BinaryIO
 
-from services.core import audit, jobs
+from services.core import audit, jobs, spawning
 from services.core.access import Actor, Permission, command_line_actor, require
 from services.core.context import Context, open_context
-from services.core.errors import EXIT_USAGE, Broken, DeskError, Invalid, describe, exit_code
+from services.core.errors import (
+    EXIT_USAGE,
+    Broken,
+    Conflict,
+    DeskError,
+    Invalid,
+    describe,
+    exit_code,
+)
 from services.protection import catalog
 from services.protection import snapshots as snapshot_room
 from services.protection.days import day_states
@@ -39,6 +46,7 @@ from services.protection.model import (
     SnapshotRow,
 )
 from services.protection.stores import open_store
+from services.protection.stores.base import Store
 
 log = logging.getLogger("desk.backup")
 
@@ -157,7 +165,7 @@ def start(ctx: Context, actor: Actor, reason: str = "manual") -> jobs.Job:
         Busy: a backup or restore is running; names it.
     """
     job = _create(ctx, actor, reason)
-    jobs.spawn(ctx, job, "services.backup")
+    spawning.spawn(ctx, job, "services.backup")
     return job
 
 
@@ -190,10 +198,12 @@ def _run(ctx: Context, job: jobs.Job, watcher: Callable[[str, float | None], Non
     def work(handle: jobs.JobHandle) -> dict[str, Any]:
         from services.knowledge.transfer import canonical_json
 
+        store = open_store(ctx.settings)
+        _settle(ctx, store, handle)
         return _result(
             snapshot_room.create(
                 ctx,
-                open_store(ctx.settings),
+                store,
                 handle,
                 actor,
                 reason=str(job.params.get("reason", "manual")),
@@ -220,6 +230,16 @@ def _run(ctx: Context, job: jobs.Job, watcher: Callable[[str, float | None], Non
         details={key: result[key] for key in ("plain_bytes", "stored_bytes") if key in result},
     )
     return ended
+
+
+def _settle(ctx: Context, store: Store, handle: jobs.JobHandle) -> None:
+    """What a killed restore left half exchanged must not become a backup that looks whole."""
+    from services.protection.rescue.recovery import recover_all
+
+    for found in recover_all(ctx, lambda: store):
+        if not found.side:
+            raise Conflict(f"{found.message} Nothing was backed up.", found.hint)
+        handle.say(found.message)
 
 
 def _result(made: Manifest) -> dict[str, Any]:
@@ -262,8 +282,8 @@ def main(arguments: list[str] | None = None) -> int:
     answer: dict[str, Any] = {"job": options.job}
     ctx = None
     try:
-        ctx = open_context()
-        actor = command_line_actor(getpass.getuser())
+        ctx = open_context(patient=True)
+        actor = command_line_actor()
         if options.list:
             _command_list(ctx, actor, answer, options.json)
         elif options.verify:
@@ -303,7 +323,11 @@ def _parser() -> argparse.ArgumentParser:
 def _command_backup(
     ctx: Context, actor: Actor, options: argparse.Namespace, answer: dict[str, Any]
 ) -> None:
-    job = _queued(ctx, options.job) if options.job else _create(ctx, actor, options.reason)
+    if options.job:
+        spawning.give_way()
+        job = _queued(ctx, options.job)
+    else:
+        job = _create(ctx, actor, options.reason)
     answer["job"] = job.id
     with _bar() as bar:
         ended = _run(ctx, job, bar)

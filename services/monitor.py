@@ -150,7 +150,7 @@ def main(arguments: list[str] | None = None) -> int:
     answer: dict[str, Any] = {"state": "succeeded"}
     code = EXIT_DONE
     try:
-        ctx = open_context()
+        ctx = open_context(patient=True)
         try:
             readings = sample(ctx, command_line_actor())
         finally:

@@ -14,7 +14,6 @@ if __name__ == "__main__":
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 import argparse
-import getpass
 import json
 import logging
 from collections.abc import Callable
@@ -22,7 +21,7 @@ from typing import Any
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from services.core import audit, jobs
+from services.core import audit, jobs, spawning
 from services.core.access import Actor, ActorKind, Permission, command_line_actor, require
 from services.core.context import Context, open_context
 from services.core.errors import (
@@ -92,7 +91,7 @@ def start(ctx: Context, actor: Actor, plan: RestorePlan, typed: str) -> jobs.Job
         Busy: a backup or another restore is running.
     """
     job = _queue(ctx, actor, plan, typed)
-    jobs.spawn(ctx, job, "services.restore")
+    spawning.spawn(ctx, job, "services.restore")
     return job
 
 
@@ -135,7 +134,7 @@ def start_undo(ctx: Context, actor: Actor, offer: UndoOffer) -> jobs.Job:
     """
     plan = _undo(ctx, actor, offer)
     job = _queue(ctx, actor, plan, plan.word, undo_of=offer.job_id)
-    jobs.spawn(ctx, job, "services.restore")
+    spawning.spawn(ctx, job, "services.restore")
     return job
 
 
@@ -204,6 +203,7 @@ def _run_job(ctx: Context, job: jobs.Job, watcher: Watcher) -> jobs.Job:
     )
 
     def work(handle: jobs.JobHandle) -> dict[str, Any]:
+        _sample(ctx)
         store = open_store(ctx.settings)
         done = restore(ctx, store, handle, actor, plan, borrowed, job.params["undo_of"])
         _note_end(ctx, actor, plan, job, done)
@@ -240,11 +240,12 @@ def _note_end(ctx: Context, actor: Actor, plan: RestorePlan, job: jobs.Job, done
 
 
 def _sample(ctx: Context) -> None:
-    # Charts show the size after a restore; a chart is never worth a failed restore.
+    # Before and after, so that charts show what was lost and its return; but a chart is
+    # never worth a failed restore.
     try:
         from services.watch import samples
 
-        samples.collect(ctx)
+        samples.take(ctx, samples.collect(ctx))
     except Exception as error:
         log.warning("no sample was taken after the restore: %s", type(error).__name__)
 
@@ -273,7 +274,7 @@ def main(arguments: list[str] | None = None) -> int:
     except SystemExit as stop:
         return EXIT_USAGE if stop.code else EXIT_DONE
     try:
-        ctx = open_context()
+        ctx = open_context(patient=True)
         try:
             said = _run_job_process(ctx, options.job) if options.job else _headless(ctx, options)
         finally:
@@ -312,7 +313,7 @@ def _run_job_process(ctx: Context, job_id: str) -> dict[str, Any]:
 
 
 def _headless(ctx: Context, options: argparse.Namespace) -> dict[str, Any]:
-    actor = command_line_actor(getpass.getuser())
+    actor = command_line_actor()
     for found in recover(ctx):
         print(found.message, found.hint, file=sys.stderr)
     # A machine set up anew knows no snapshot: the store does.

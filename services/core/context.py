@@ -10,11 +10,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from sqlalchemy import Engine
+from sqlalchemy.exc import SQLAlchemyError
 
-from db.engine import control_engine, shop_engine, sqlite_file
-from db.migrate import upgrade_control
-from services.core.errors import Misconfigured
-from services.core.settings import Settings, load_settings
+from db.engine import BUSY_SECONDS, PATIENT_SECONDS, control_engine, shop_engine, sqlite_file
+from db.migrate import NewerDatabase, upgrade_control
+from services.core.errors import Misconfigured, control_error
+from services.core.settings import Settings, load_settings, mask_url
 
 Clock = Callable[[], datetime]
 
@@ -44,7 +45,9 @@ class Context:
         self.shop.dispose()
 
 
-def open_context(settings: Settings | None = None, clock: Clock = utc_now) -> Context:
+def open_context(
+    settings: Settings | None = None, clock: Clock = utc_now, *, patient: bool = False
+) -> Context:
     """Put a context together: prepare the desk's folder, migrate the control database.
 
     The shop's database is not touched; it may be missing, and the desk opens all the same.
@@ -52,9 +55,13 @@ def open_context(settings: Settings | None = None, clock: Clock = utc_now) -> Co
     Args:
         settings: read from the environment when not given.
         clock: where the time comes from.
+        patient: wait a minute for a control database that another writer holds: nobody sits
+            in front of a page.
 
     Raises:
-        Misconfigured: a folder can't be made or written.
+        Misconfigured: a folder can't be made or written, or the control database is a newer
+            version's.
+        DeskError: the control database can't be used; names it (`control_error`).
     """
     settings = settings or load_settings()
     prepare_folder(settings.instance_dir)
@@ -63,12 +70,33 @@ def open_context(settings: Settings | None = None, clock: Clock = utc_now) -> Co
         prepare_folder(control.parent)
     context = Context(
         settings=settings,
-        control=_engine(control_engine, settings.control_url, "CONTROL_DATABASE_URL"),
+        control=_engine(
+            lambda url: control_engine(url, PATIENT_SECONDS if patient else BUSY_SECONDS),
+            settings.control_url,
+            "CONTROL_DATABASE_URL",
+        ),
         shop=_engine(shop_engine, settings.shop_database_url, "DATABASE_URL"),
         clock=clock,
     )
-    upgrade_control(context.control)
+    _migrate(context, control)
     return context
+
+
+def _migrate(context: Context, file: Path | None) -> None:
+    where = str(file or mask_url(context.settings.control_url))
+    try:
+        upgrade_control(context.control)
+    except NewerDatabase as error:
+        raise Misconfigured(
+            f"The desk's own database ({where}) belongs to a newer version of the desk: {error}. "
+            "Nothing was started.",
+            "Start that version, or name another database in CONTROL_DATABASE_URL.",
+        ) from error
+    except SQLAlchemyError as error:
+        said = control_error(error, where)
+        if said is None:
+            raise
+        raise said from error
 
 
 def _engine(make: Callable[[str], Engine], url: str, name: str) -> Engine:

@@ -8,42 +8,35 @@ database; a lock whose owner is dead is taken over and the job becomes `interrup
 from __future__ import annotations
 
 import enum
-import fcntl
 import logging
 import os
 import secrets
 import signal
-import subprocess
-import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime, timedelta
-from pathlib import Path
+from datetime import datetime
 from types import FrameType
-from typing import IO, Any
+from typing import Any
 
-from sqlalchemy import insert, select, update
+from sqlalchemy import Update, insert, select, update
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
 from db.control import jobs
 from db.engine import read, write
-from services.core import audit
+from services.core import audit, liveness
 from services.core.access import Actor, ActorKind, system_actor
-from services.core.context import Context, prepare_folder
+from services.core.context import Context
 from services.core.errors import Busy, DeskError, describe
-from services.core.settings import PROJECT_ROOT
 
 log = logging.getLogger("desk.jobs")
 
 BEAT_SECONDS = 1.0
 """How often a running job writes its row."""
-REMOTE_STALE = timedelta(seconds=90)
-"""Without a heartbeat for so long, a job on another host counts as dead."""
-START_PATIENCE = timedelta(seconds=60)
-"""A spawned process that has not begun by then never will."""
 _LOG_LINES = 300
+_SECOND_LOOK_SECONDS = 3 * BEAT_SECONDS
 
 
 class JobState(enum.StrEnum):
@@ -192,6 +185,7 @@ def create(
                     actor_name=actor.name,
                     actor_kind=actor.kind.value,
                     host=ctx.host,
+                    pid=os.getpid(),
                     lock=lock,
                     params=params or {},
                     step="Starting",
@@ -210,27 +204,6 @@ def create(
             "Wait until it has ended, then try again.",
         ) from error
     return get(ctx, job_id)
-
-
-def spawn(ctx: Context, job: Job, module: str) -> None:
-    """Run a queued job in a process of its own, which outlives the web server.
-
-    Args:
-        module: run as `python -m module --job ID`.
-    """
-    folder = prepare_folder(ctx.settings.instance_dir / "jobs")
-    with open(folder / f"{job.id}.log", "ab") as output:
-        process = subprocess.Popen(
-            [sys.executable, "-m", module, "--job", job.id],
-            cwd=PROJECT_ROOT,
-            env={**os.environ, **ctx.settings.as_environment()},
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=output,
-            start_new_session=True,
-        )
-    # Collects the exit status, so that no zombie stays behind in the web server.
-    threading.Thread(target=process.wait, name=f"wait-{job.id}", daemon=True).start()
 
 
 def run(
@@ -254,7 +227,7 @@ def run(
     Raises:
         whatever `work` raised, after the row was written.
     """
-    with _owned(ctx, job.id):
+    with liveness.owned(ctx, job.id):
         _begin(ctx, job)
         handle = JobHandle(ctx, job.id, watcher)
         handle._beat.start()
@@ -344,39 +317,20 @@ def get_in(connection: Any, job_id: str) -> Job:
 
 
 def _alive(ctx: Context, job: Job) -> bool:
-    silent = ctx.now() - job.heartbeat_at
     if job.state is JobState.QUEUED:
-        return silent < START_PATIENCE
-    if job.host != ctx.host:
-        return silent < REMOTE_STALE
-    # On this host the operating system knows: a process holds its lock file while it lives,
-    # however slow it is, and loses it the moment it dies, whatever pid comes after.
-    path = _lock_file(ctx, job.id)
-    with open(path, "ab") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return True
-        path.unlink(missing_ok=True)
-    return False
+        return liveness.will_begin(ctx, job.host, job.pid, job.heartbeat_at)
+    if liveness.runs(ctx, job.id, job.host, job.pid, job.heartbeat_at):
+        return True
+    if job.host == ctx.host:
+        return False
+    # A clock that was set forward makes every heartbeat look old: a living one moves.
+    time.sleep(_SECOND_LOOK_SECONDS)
+    return get(ctx, job.id).heartbeat_at != job.heartbeat_at
 
 
-@contextmanager
-def _owned(ctx: Context, job_id: str) -> Iterator[IO[bytes]]:
-    path = _lock_file(ctx, job_id)
-    with open(path, "ab") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise Busy("This job is running already.") from error
-        try:
-            yield file
-        finally:
-            path.unlink(missing_ok=True)
-
-
-def _lock_file(ctx: Context, job_id: str) -> Path:
-    return prepare_folder(ctx.settings.instance_dir / "jobs") / f"{job_id}.lock"
+def still_queued(job_id: str) -> Update:
+    """An update of a job that nobody has begun or given up."""
+    return update(jobs).where(jobs.c.id == job_id, jobs.c.state == JobState.QUEUED.value)
 
 
 def _holder(ctx: Context, lock: str | None) -> Job | None:
@@ -392,9 +346,13 @@ def _begin(ctx: Context, job: Job) -> None:
     now = ctx.now()
     with write(ctx.control) as connection:
         begun = connection.execute(
-            update(jobs)
-            .where(jobs.c.id == job.id, jobs.c.state == JobState.QUEUED.value)
-            .values(state=JobState.RUNNING.value, started_at=now, heartbeat_at=now, pid=os.getpid())
+            still_queued(job.id).values(
+                state=JobState.RUNNING.value,
+                host=ctx.host,
+                pid=os.getpid(),
+                started_at=now,
+                heartbeat_at=now,
+            )
         )
     if not begun.rowcount:
         raise Busy(f"The {job.kind} was begun or given up before this process got to it.")

@@ -42,6 +42,8 @@ FRESH = timedelta(seconds=60)
 AFTER_ERROR = timedelta(minutes=10)
 """A store that does not answer can hold a page up for a minute: it is not asked each time."""
 _MAX_ROWS = 1000
+# Ids of the same second don't sort by time; the time of the capture does.
+_NEWEST_FIRST = (snapshots.c.created_at.desc(), snapshots.c.id.desc())
 
 
 def refresh(ctx: Context, store: Store) -> RefreshResult:
@@ -103,7 +105,7 @@ def page(
     with read(ctx.control) as connection:
         total = connection.scalar(select(func.count()).select_from(wanted.subquery())) or 0
         found = connection.execute(
-            wanted.order_by(snapshots.c.id.desc()).limit(rows).offset((max(page, 1) - 1) * rows)
+            wanted.order_by(*_NEWEST_FIRST).limit(rows).offset((max(page, 1) - 1) * rows)
         )
         listed = tuple(_row(row) for row in found)
     known = _state(ctx)
@@ -128,7 +130,7 @@ def find(ctx: Context, snapshot_id: str) -> SnapshotRow:
     """
     query = select(snapshots).where(_ours(ctx))
     if snapshot_id == LATEST:
-        query = query.order_by(snapshots.c.id.desc()).limit(1)
+        query = query.order_by(*_NEWEST_FIRST).limit(1)
     else:
         query = query.where(snapshots.c.id == snapshot_id)
     with read(ctx.control) as connection:

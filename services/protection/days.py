@@ -18,7 +18,8 @@ from services.protection.model import DayMark, DayState
 def day_states(ctx: Context, count: int) -> tuple[DayState, ...]:
     """The last `count` UTC days, oldest first.
 
-    A day counts as "before" until the desk had an account, a job or a snapshot.
+    A day counts as "before" until the desk had an account, a job or a snapshot; so does
+    today as long as nothing was tried: its backup may come yet.
     """
     today = ctx.now().date()
     days = [today - timedelta(days=back) for back in range(max(1, count) - 1, -1, -1)]
@@ -30,7 +31,7 @@ def day_states(ctx: Context, count: int) -> tuple[DayState, ...]:
         for row in connection.execute(
             select(snapshots.c.id, snapshots.c.created_at, snapshots.c.verified_at)
             .where(ours, snapshots.c.created_at >= start)
-            .order_by(snapshots.c.id)
+            .order_by(snapshots.c.created_at, snapshots.c.id)
         ):
             made[row.created_at.date()].append(row)
         failed = (JobState.FAILED.value, JobState.INTERRUPTED.value)
@@ -46,10 +47,11 @@ def day_states(ctx: Context, count: int) -> tuple[DayState, ...]:
             connection.scalar(select(func.min(snapshots.c.created_at)).where(ours)),
         ]
     first = min((moment.date() for moment in firsts if moment), default=today)
-    return tuple(_day(day, first, made.get(day, []), tuple(errors.get(day, []))) for day in days)
+    counted = range(first.toordinal(), today.toordinal())
+    return tuple(_day(day, counted, made.get(day, []), tuple(errors.get(day, []))) for day in days)
 
 
-def _day(day: date, first: date, made: list[Any], errors: tuple[str, ...]) -> DayState:
+def _day(day: date, counted: range, made: list[Any], errors: tuple[str, ...]) -> DayState:
     ids = tuple(row.id for row in made)
     if any(row.verified_at for row in made):
         mark = DayMark.VERIFIED
@@ -58,5 +60,5 @@ def _day(day: date, first: date, made: list[Any], errors: tuple[str, ...]) -> Da
     elif errors:
         mark = DayMark.FAILED
     else:
-        mark = DayMark.BEFORE if day < first else DayMark.MISSING
+        mark = DayMark.MISSING if day.toordinal() in counted else DayMark.BEFORE
     return DayState(day, mark, ids, errors)

@@ -37,9 +37,14 @@ _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 def new_snapshot_id(now: datetime) -> str:
-    """An id that sorts by time and is not guessed twice: `20261122T020000Z-7k3f`."""
+    """An id that is not guessed twice and sorts by time, down to the second:
+    `20261122T020000Z-7k3f`. What is newer within a second, the manifest's own time says."""
     tail = "".join(secrets.choice(_ALPHABET) for _ in range(4))
-    return f"{now.astimezone(UTC):%Y%m%dT%H%M%SZ}-{tail}"
+    return f"{_second(now)}-{tail}"
+
+
+def _second(moment: datetime) -> str:
+    return f"{moment.astimezone(UTC):%Y%m%dT%H%M%SZ}"
 
 
 def manifest_prefix(instance: str) -> str:
@@ -123,6 +128,9 @@ def _manifest(values: dict[str, Any]) -> Manifest:
         notes=tuple(_is_text(note) for note in _list(values, "notes")),
         extra=_dict(values, "extra"),
     )
+    if not snapshot_id.startswith(_second(manifest.created_at)):
+        # Whoever could set it at will would decide which snapshot is the newest.
+        raise _broken("its time is not that of its name")
     names = [component.name for component in manifest.components]
     if len(set(names)) != len(names):
         raise _broken("two components have the same name")

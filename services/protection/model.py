@@ -147,8 +147,8 @@ class DayMark(enum.StrEnum):
     VERIFIED = "verified"  # a snapshot that was read back in full
     MADE = "made"  # a snapshot, not (yet) verified
     FAILED = "failed"  # backups were tried, none succeeded
-    MISSING = "missing"  # nothing was tried
-    BEFORE = "before"  # the desk was not in use yet
+    MISSING = "missing"  # the day ended and nothing was tried
+    BEFORE = "before"  # does not count: the desk was not in use yet, or today may still bring one
 
 
 @dataclass(frozen=True)

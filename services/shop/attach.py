@@ -13,6 +13,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from db.engine import read_only_sqlite
 from db.migrate import (
     KNOWLEDGE_HEAD,
+    NewerDatabase,
     knowledge_revision,
     rehearse_knowledge,
     upgrade_knowledge,
@@ -67,7 +68,8 @@ def attach(ctx: Context) -> bool:
         Whether anything was added.
 
     Raises:
-        Misconfigured: there is no shop database, or it can't be written.
+        Misconfigured: there is no shop database, it can't be written, or its `kb_*` tables
+            are a newer version's.
         Broken: what is there is not a healthy database.
         Transient: it is locked.
     """
@@ -77,6 +79,12 @@ def attach(ctx: Context) -> bool:
             return False
         rehearse_knowledge(path, prepare_folder(ctx.settings.temp_dir))
         return upgrade_knowledge(ctx.shop)
+    except NewerDatabase as error:
+        raise Misconfigured(
+            f"The knowledge base in {path} belongs to a newer version of the desk: {error}. "
+            "Nothing was changed.",
+            "Start that version.",
+        ) from error
     except (SQLAlchemyError, sqlite3.Error) as error:
         raise shop_error(error) from error
 

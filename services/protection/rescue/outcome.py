@@ -14,6 +14,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from db.control import jobs
 from db.engine import write
+from db.migrate import NewerDatabase
 from services.core.context import Context
 from services.core.databases import shop_error
 from services.core.errors import Broken, Misconfigured
@@ -77,6 +78,11 @@ def in_words(error: BaseException) -> BaseException:
     """An error of the disk or the database as a person may read it; others as they are."""
     if isinstance(error, (SQLAlchemyError, sqlite3.Error)):
         return shop_error(error)
+    if isinstance(error, NewerDatabase):
+        return Misconfigured(
+            f"This backup was made by a newer version of the desk: {error}. Nothing was changed.",
+            "Start that version to restore it.",
+        )
     if isinstance(error, OSError) and error.errno in _FULL:
         return Broken(
             "The disk is full; nothing was changed.",
