@@ -27,7 +27,7 @@ import socket
 import subprocess
 from datetime import UTC, datetime, timedelta
 
-from services.core import jobs
+from services.core import jobs, logs
 from services.core.context import Context, open_context
 from services.core.errors import (
     EXIT_DONE,
@@ -180,9 +180,7 @@ def main(arguments: list[str] | None = None) -> int:
         return EXIT_USAGE if stop.code else EXIT_DONE
     try:
         settings = load_settings()
-        logging.basicConfig(level=settings.log_level, format="%(levelname)s %(name)s: %(message)s")
-        if settings.log_level != "DEBUG":
-            logging.getLogger("alembic").setLevel(logging.WARNING)
+        logs.configure(settings.log_level)
         require_free(options.address, options.port)
         ctx = open_context(settings)
         prepare(ctx)

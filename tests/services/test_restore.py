@@ -407,3 +407,14 @@ def test_the_real_shops_vector_folder_comes_back_byte_for_byte(ctx, shop, operat
     }
     assert after["chroma.sqlite3"][100:] == before["chroma.sqlite3"][100:]
     assert "Restart the shop" in " ".join(job.result["notes"])
+
+
+def test_a_restore_ends_with_a_sample_for_the_charts(ctx, shop, operator, furnished):
+    damage(ctx)
+    do(ctx, operator, furnished.id)
+    with closing(sqlite3.connect(ctx.settings.instance_dir / "control.db")) as control:
+        (rows,) = control.execute(
+            "SELECT value FROM samples WHERE metric = 'shop.rows' AND subject = 'products' "
+            "ORDER BY id DESC LIMIT 1"
+        ).fetchone()
+    assert rows == 40
