@@ -54,7 +54,7 @@ def main() -> None:
         _create()
     shown = [account for account in everybody if _matches(account, wanted or "")]
     left, right = st.columns([5, 3], gap="medium")
-    with left:
+    with left, st.container(key="list_of_accounts"):
         chosen = _table(ctx, shown, len(everybody))
     with right, st.container(border=True):
         if chosen is None:
@@ -83,7 +83,7 @@ def _table(ctx: Context, shown: list[Account], total: int) -> Account | None:
         },
         hide_index=True,
         width="stretch",
-        height="content" if len(shown) <= 15 else 560,
+        height="content" if len(shown) <= 16 else 560,
         column_config={
             "State": st.column_config.MultiselectColumn(
                 options=_STATES, color=_STATE_COLOURS, width=80

@@ -12,7 +12,7 @@ from services.core import audit
 from services.core.access import Actor, Permission
 from services.core.audit import AuditEvent, AuditFilter
 from services.core.context import Context
-from ui.format import plain, plural, viewer_zone, when
+from ui.format import plain, plural, viewer_zone, when, with_times
 from ui.session import open_page
 
 _ROWS = 50
@@ -49,7 +49,7 @@ def main() -> None:
         )
         return
     left, right = st.columns([2, 1], gap="medium")
-    with left:
+    with left, st.container(key="list_of_events"):
         chosen = _table(found.events, page)
         with st.container(horizontal=True, vertical_alignment="center"):
             st.caption(f"{plural(found.total, 'entry', 'entries')}, newest first")
@@ -164,7 +164,7 @@ def _table(events: tuple[AuditEvent, ...], page: int) -> AuditEvent | None:
         {
             "When": [event.at.astimezone(zone) for event in events],
             "Who": [event.actor_name for event in events],
-            "What": [event.summary for event in events],
+            "What": [with_times(event.summary) for event in events],
             "Outcome": [[event.outcome.capitalize()] for event in events],
         },
         hide_index=True,
@@ -191,7 +191,7 @@ def _table(events: tuple[AuditEvent, ...], page: int) -> AuditEvent | None:
 
 
 def _details(event: AuditEvent) -> None:
-    st.text(event.summary)
+    st.text(with_times(event.summary))
     facts = {
         "When": when(event.at),
         "Who": f"{event.actor_name} ({event.actor_kind})",

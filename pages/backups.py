@@ -22,7 +22,7 @@ from ui.theme import LIGHT
 
 ROWS = 20
 ROWS_BESIDE = 12  # the others scroll, so that on a phone the panel below is not far away
-ROW_PIXELS = 38
+ROW_PIXELS, HEAD_PIXELS = 38, 37
 STATES = {"": "All", "verified": "Verified", "unverified": "Not verified", "damaged": "Damaged"}
 FAILURE_SHOWN = timedelta(days=2)
 # So long the last restore stands at the top with its Undo; later its safety backup is in the
@@ -79,6 +79,7 @@ def show_filters(ctx: Context, actor: Actor) -> tuple[str, str]:
             on_change=_first_page,
         )
         if actor.may(Permission.BACKUP_CREATE):
+            st.space("stretch")
             back_up_button(ctx, actor, key="back_up", primary=True)
     return search.strip(), state or ""
 
@@ -105,11 +106,11 @@ def show_list(ctx: Context, actor: Actor, search: str, state: str, *, narrow: bo
         chosen = st.pagination(pages, key="page", bind="query-params")
         if chosen != page:  # the address named it, and only now it is known
             found = backup.snapshots(ctx, actor, search=search, state=state, page=chosen, rows=ROWS)
-    with slot:
+    with slot, st.container(key="list_of_backups"):
         if found.rows:
             _table(ctx, found, narrow=narrow)
         else:
-            _nothing(found, filtered=bool(search or state))
+            _nothing(ctx, found, filtered=bool(search or state))
     _as_of(ctx, actor, found)
 
 
@@ -135,7 +136,7 @@ def _table(ctx: Context, found: SnapshotPage, *, narrow: bool) -> None:
         columns,
         hide_index=True,
         width="stretch",
-        height=ROW_PIXELS * (min(len(rows), ROWS_BESIDE if narrow else ROWS) + 1) + 2,
+        height=HEAD_PIXELS + ROW_PIXELS * min(len(rows), ROWS_BESIDE if narrow else ROWS),
         row_height=ROW_PIXELS,
         key=key,
         on_select=lambda: _chosen(key, rows),
@@ -172,11 +173,13 @@ def _chosen(key: str, rows: tuple[SnapshotRow, ...]) -> None:
         st.query_params.pop("snapshot", None)
 
 
-def _nothing(found: SnapshotPage, *, filtered: bool) -> None:
+def _nothing(ctx: Context, found: SnapshotPage, *, filtered: bool) -> None:
     with st.container(border=True):
         if filtered:
-            st.markdown("No backup matches.")
+            st.markdown("**No backup matches.**")
             st.caption("Clear the search, or choose All.")
+        elif backup.current(ctx) is not None:
+            st.caption("The backup that is being made now will stand here.")
         else:
             st.markdown("**There is no backup yet.**")
             st.caption(
@@ -213,7 +216,7 @@ def main() -> None:
         if wanted is None:
             show_list(ctx, actor, search, state, narrow=False)
             return
-        left, right = st.columns([3, 2])
+        left, right = st.columns([4, 3])
         with left:
             show_list(ctx, actor, search, state, narrow=True)
         with right, shown_errors():

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta, tzinfo
+from functools import cached_property
 
 import streamlit as st
 
@@ -22,6 +23,8 @@ from ui.session import open_page
 from ui.theme import THINGS, palette
 
 RANGES = {30: "30 days", 90: "90 days", 365: "1 year"}
+SHORTEST = timedelta(days=6)
+"""A chart shows a week at least."""
 TABLE_TITLES = {
     "orders": "orders",
     "order_items": "order items",
@@ -49,10 +52,20 @@ class View:
         """The stored values within the chosen range."""
         return samples.series(self.ctx, self.actor, metric, subject, since=self.since)
 
-    @property
+    @cached_property
     def days(self) -> tuple[date, date]:
-        """First and last day of the range where the viewer is."""
-        return self.since.astimezone(self.zone).date(), self.until.astimezone(self.zone).date()
+        """First and last day that charts show where the viewer is, the same in all of them.
+
+        A desk that is younger than the range begins with its first measurement: what was
+        measured in two days can't be seen on an axis of ninety.
+        """
+        told = [
+            one.points[0].at
+            for metric in ("control.bytes", "backup.outcome", "backup.data_bytes")
+            for one in self.series(metric)
+        ]
+        first = max(self.since, min(min(told, default=self.since), self.until - SHORTEST))
+        return first.astimezone(self.zone).date(), self.until.astimezone(self.zone).date()
 
 
 def choose(ctx: Context, actor: Actor) -> View:

@@ -226,10 +226,10 @@ _DOORS = {
         Permission.BACKUP_VIEW,
     ),
     Action.SEE_STORE: (
-        "See backups",
-        ":material/backup:",
-        "pages/backups.py",
-        Permission.BACKUP_VIEW,
+        "See disks",
+        ":material/hard_drive:",
+        "pages/monitoring.py",
+        Permission.MONITORING_VIEW,
     ),
     Action.IMPORT_KB: (
         "Import it",
@@ -259,7 +259,7 @@ def show_news(ctx: Context, actor: Actor) -> None:
         for item in news.items:
             mark = ":red[:material/cancel:] " if item.failed else ""
             who = f"{form.plain(item.who)} · {form.when_short(item.at, now)}"
-            st.markdown(f"{mark}{form.plain(item.what)}  \n:small[:gray[{who}]]")
+            st.markdown(f"{mark}{form.plain(form.with_times(item.what))}  \n:small[:gray[{who}]]")
         if news.total > len(news.items):
             rest = form.plural(news.total - len(news.items), "more event")
             if actor.may(Permission.AUDIT_VIEW):

@@ -226,7 +226,8 @@ def _run(ctx: Context, job: jobs.Job, watcher: Callable[[str, float | None], Non
         actor,
         "backup.done",
         ("snapshot", str(result.get("snapshot"))),
-        f"Backup made and read back: {result.get('snapshot')}",
+        f"Made a backup and read it back in full: {_megabytes(result.get('plain_bytes'))}, "
+        f"stored in {_megabytes(result.get('stored_bytes'))}",
         details={key: result[key] for key in ("plain_bytes", "stored_bytes") if key in result},
     )
     return ended
@@ -240,6 +241,10 @@ def _settle(ctx: Context, store: Store, handle: jobs.JobHandle) -> None:
         if not found.side:
             raise Conflict(f"{found.message} Nothing was backed up.", found.hint)
         handle.say(found.message)
+
+
+def _megabytes(count: int | None) -> str:
+    return f"{max((count or 0) / 1e6, 0.1):,.1f} MB"
 
 
 def _result(made: Manifest) -> dict[str, Any]:

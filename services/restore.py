@@ -48,6 +48,12 @@ from services.protection.stores import open_store
 log = logging.getLogger("desk.restore")
 
 LOCK = PROTECTION_LOCK
+_PART_WORDS = {
+    "database": "the database",
+    "knowledge": "the knowledge base",
+    "vectors": "the vectors",
+    "images": "the pictures",
+}
 Watcher = Callable[[str, float | None], None]
 
 
@@ -234,7 +240,8 @@ def _note_end(ctx: Context, actor: Actor, plan: RestorePlan, job: jobs.Job, done
         actor,
         "restore.done",
         ("snapshot", plan.snapshot_id),
-        f"Restored {', '.join(done.parts)} from {plan.snapshot_id}",
+        f"{'Undid the restore: put back' if done.undo_of else 'Restored'} "
+        f"{', '.join(_PART_WORDS.get(part, part) for part in done.parts)} from {plan.snapshot_id}",
         details=done.to_dict() | {"job": job.id},
     )
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta, tzinfo
+from datetime import date, datetime, time, timedelta, tzinfo
 from typing import TYPE_CHECKING, Any
 
 import streamlit as st
@@ -34,10 +34,14 @@ _PLOT_PIXELS = 185
 """Of a chart and of the plot in it, without the axis."""
 
 _FEW = 12
-"""So few measurements are drawn as dots too: a line between two of today can't be seen."""
+"""So few measurements are all drawn as dots: a line between two of today can't be seen."""
 
-_ROOM = 1.16
-"""Headroom above the highest value: the labels of the lines stand there."""
+_ROOM = 1.08
+"""Headroom above the highest value: its dot is not cut."""
+
+_LABEL_PIXELS = 36
+_CHARACTER_PIXELS = 7.2
+"""Of the label at the end of a line: two lines of text, and room for its widest letters."""
 
 _CONFIG = {"displayModeBar": False, "scrollZoom": False, "doubleClick": False}
 
@@ -113,7 +117,7 @@ def results(
     figure = _figure(colours, height=_HEIGHT)
     for index, name, colour in ((1, "succeeded", colours.ok), (2, "failed", colours.bad)):
         figure.add_bar(
-            x=[row[0] for row in per_day],
+            x=[_noon(row[0]) for row in per_day],
             y=[row[index] for row in per_day],
             name=name,
             marker={
@@ -153,13 +157,22 @@ def lines(
     figure = _figure(colours, height=_HEIGHT)
     top = max([value for line in drawn for value in line.values] + ([goal.value] if goal else [0]))
     scale, name = _scale(unit, top)
-    for line in drawn:
+    for index, line in enumerate(drawn):
+        # Rings around dots: where lines of one value meet, each of them can be seen.
+        above = sum(_meet(line, other, top) for other in drawn[index + 1 :])
+        dot = 7 + 5 * above
+        few, rest = len(line.times) <= _FEW, len(line.times) - 1
         figure.add_scatter(
             x=[at.astimezone(zone).replace(tzinfo=None) for at in line.times],
             y=[value / scale for value in line.values],
-            mode="lines" if len(line.times) > _FEW else "lines+markers",
+            mode="lines+markers",
             line={"color": line.colour, "width": 2, "shape": "linear"},
-            marker={"color": line.colour, "size": 7},
+            marker={
+                "color": line.colour,
+                "size": dot if few else [0] * rest + [7],
+                "opacity": 1,
+                "line": {"color": colours.surface, "width": 1},
+            },
             cliponaxis=False,
             fill="tozeroy" if line.filled else "none",
             fillcolor=_faint(line.colour),
@@ -180,14 +193,11 @@ def lines(
                 "yanchor": "bottom",
             },
         )
-    figure.update_yaxes(
-        range=[0, top / scale * _ROOM or 1], ticksuffix=f" {name}".rstrip(), fixedrange=True
-    )
+    ceiling = top * _ROOM or scale
+    figure.update_yaxes(range=[0, ceiling / scale], ticksuffix=f" {name}".rstrip(), fixedrange=True)
     figure.update_layout(hovermode="closest", dragmode=False)
     _time_axis(figure, since, until)
-    # Up to the end of the last day: what was measured this evening belongs to it.
-    figure.update_xaxes(range=[since, until + timedelta(days=1)])
-    _label_ends(figure, drawn, unit, scale, top, colours)
+    _label_ends(figure, drawn, unit, scale, ceiling, colours)
     return figure
 
 
@@ -222,20 +232,31 @@ def _figure(colours: Palette, *, height: int) -> Figure:
 
 
 def _time_axis(figure: Figure, since: date, until: date) -> None:
-    count = max((until - since).days, 1)
-    figure.update_xaxes(
-        range=[since - timedelta(hours=12), until + timedelta(hours=12)],
-        fixedrange=True,
-        **_day_axis([since + timedelta(days=n) for n in range(count + 1)]),
-    )
+    """Whole days: what was measured this evening belongs to the last one."""
+    days = [since + timedelta(days=n) for n in range((until - since).days + 1)]
+    labels = _day_axis(days, most=5)
+    labels["tickvals"] = [_noon(day) for day in labels["tickvals"]]
+    figure.update_xaxes(range=[since, until + timedelta(days=1)], fixedrange=True, **labels)
 
 
-def _day_axis(days: Sequence[date]) -> dict[str, Any]:
-    """About six labels, the first and each new year with its year."""
+def _noon(day: date) -> datetime:
+    return datetime.combine(day, time(12))
+
+
+def _meet(line: Line, other: Line, top: float) -> bool:
+    """Whether the ends of two lines lie on each other."""
+    if not line.values or not other.values:
+        return False
+    return abs(line.values[-1] - other.values[-1]) < 0.04 * top
+
+
+def _day_axis(days: Sequence[date], most: int = 7) -> dict[str, Any]:
+    """At most so many labels, the first and each new year with its year."""
     if not days:
         return {}
     step = next(
-        (size for size in (1, 2, 7, 14, 30, 61) if len(days) / size <= 7), len(days) // 6 or 1
+        (size for size in (1, 2, 7, 14, 21, 30, 61, 91) if len(days) / size <= most),
+        len(days) // most + 1,
     )
     # Counted back from the newest day, which is what people look for.
     chosen = sorted(days[::-1][step // 2 :: step])
@@ -274,30 +295,57 @@ def _faint(colour: str, opacity: float = 0.12) -> str:
 
 
 def _label_ends(
-    figure: Figure, drawn: Sequence[Line], unit: Unit, scale: float, top: float, colours: Palette
+    figure: Figure,
+    drawn: Sequence[Line],
+    unit: Unit,
+    scale: float,
+    ceiling: float,
+    colours: Palette,
 ) -> None:
-    """Write name and newest value above the end of each line, pushed apart where they meet."""
-    apart = (top or 1) * _ROOM * 19 / _PLOT_PIXELS
+    """Write name and newest value of each line beside its end, in a margin of their own.
+
+    Labels of lines that meet are pushed apart, so that none lies on another or outside.
+
+    Args:
+        ceiling: where the value axis ends.
+    """
     ends = sorted((line for line in drawn if line.values), key=lambda line: line.values[-1])
-    places: list[float] = []
-    for line in ends:
-        places.append(max(line.values[-1], places[-1] + apart if places else 0.0))
-    ceiling = (top or 1) * _ROOM - apart
-    for index in reversed(range(len(places))):
-        places[index] = min(places[index], ceiling)
-        ceiling = places[index] - apart
-    for line, place in zip(ends, places, strict=True):
+    texts = [(line.name, _value(line.values[-1], unit)) for line in ends]
+    longest = max((len(word) for text in texts for word in text), default=0)
+    plot = max(_PLOT_PIXELS, len(ends) * _LABEL_PIXELS)
+    figure.update_layout(
+        height=plot + _HEIGHT - _PLOT_PIXELS,
+        margin={"r": round(longest * _CHARACTER_PIXELS) + 14, "t": _LABEL_PIXELS // 2},
+    )
+    apart = ceiling * _LABEL_PIXELS / plot
+    for line, text, place in zip(
+        ends, texts, _apart([line.values[-1] for line in ends], apart, ceiling), strict=True
+    ):
         figure.add_annotation(
             x=1,
             xref="paper",
-            xanchor="right",
+            xanchor="left",
+            xshift=9,
             y=place / scale,
-            yanchor="bottom",
-            yshift=3,
-            text=f"<span style='color:{line.colour}'>━</span> {line.name} "
-            f"<b>{_value(line.values[-1], unit)}</b>",
+            yanchor="middle",
+            text=f"<span style='color:{line.colour}'>●</span> {text[0]}<br><b>{text[1]}</b>",
             font={"color": colours.text, "size": 12.5},
-            bgcolor=_faint(colours.surface, 0.7),
+            align="left",
             borderpad=0,
             showarrow=False,
         )
+
+
+def _apart(wanted: Sequence[float], apart: float, ceiling: float) -> list[float]:
+    """Places as near as can be to the wanted ones (ascending), at least `apart` from another.
+
+    The lowest keeps half a label above the axis, where the days stand; the highest may reach
+    half a label above the frame, for which there is a margin.
+    """
+    places: list[float] = []
+    for value in wanted:
+        places.append(max(value, places[-1] + apart if places else apart / 2))
+    for index in reversed(range(len(places))):
+        places[index] = min(places[index], ceiling)
+        ceiling = places[index] - apart
+    return places

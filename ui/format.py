@@ -15,6 +15,7 @@ NONE = "–"
 """Stands where there is no value."""
 
 _MARKDOWN = re.compile(r"([\\`*_{}\[\]<>()#+\-.!|$:~^=&@])")
+_SNAPSHOT_ID = re.compile(r"\b(\d{8}T\d{6})Z-[0-9a-z]+\b")
 _UNITS = ("bytes", "kB", "MB", "GB", "TB", "PB")
 
 
@@ -130,6 +131,22 @@ def plural(count: int, noun: str, many: str = "") -> str:
         many: for any other count; `noun` with an s when not given.
     """
     return f"{number(count)} {noun if count == 1 else many or noun + 's'}"
+
+
+def with_times(text: str, zone: tzinfo | None = None) -> str:
+    """A sentence with each backup's id told as its time, which is what people know it by.
+
+    `from 20261122T010010Z-mi8k` becomes `from the backup of 22 Nov 2026, 02:00 CET`.
+    """
+
+    def told(found: re.Match[str]) -> str:
+        try:
+            at = datetime.strptime(found[1], "%Y%m%dT%H%M%S").replace(tzinfo=UTC)
+        except ValueError:
+            return found[0]
+        return f"the backup of {when(at, zone)}"
+
+    return _SNAPSHOT_ID.sub(told, text)
 
 
 def plain(text: str) -> str:

@@ -7,6 +7,7 @@ a new key shows what the drafts say.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -134,7 +135,7 @@ def show_editor(part: Part, entries: tuple[Entry, ...], drafts: Drafts, now: dat
         hide_index=True,
         num_rows="delete",
         disabled=[_CHANGED],
-        column_config=_columns(part, names),
+        column_config=_columns(part, names, (row[_KEY] for row in snapshot.rows)),
         width="stretch",
         height=_height(len(snapshot.ids)),
         alt=f"Entries of {part.title}, editable",
@@ -191,7 +192,7 @@ def show_table(part: Part, entries: tuple[Entry, ...], now: datetime) -> None:
         frame,
         key="kb_table",
         hide_index=True,
-        column_config=_columns(part, names),
+        column_config=_columns(part, names, (entry.key for entry in entries)),
         width="stretch",
         height=_height(len(entries)),
         alt=f"Entries of {part.title}",
@@ -202,14 +203,16 @@ def _readable(entry: Entry) -> dict[str, str]:
     return entry.cells or {TEXT: str(entry.body)}
 
 
-def _columns(part: Part, names: tuple[str, ...]) -> dict[str, Any]:
+def _columns(part: Part, names: tuple[str, ...], keys: Iterable[str]) -> dict[str, Any]:
     titles = {one.name: one.title for one in part.fields}
     column = st.column_config.TextColumn
-    wide = "large" if len(names) == 1 else "medium"
+    # What is left beside keys and dates is shared; a column is never too narrow to read.
+    longest = max((len(key) for key in keys), default=0)
+    wide = max(180, 520 // max(len(names), 1))
     return {
-        _KEY: column("Key", pinned=True, width="small"),
+        _KEY: column("Key", pinned=True, width=min(max(110, 8 * longest + 24), 230)),
         **{_CELL + n: column(titles.get(n, _title(n)), width=wide) for n in names},
-        _CHANGED: column("Last change", width="small"),
+        _CHANGED: column("Last change", width=150),
     }
 
 

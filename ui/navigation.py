@@ -5,13 +5,14 @@ from __future__ import annotations
 import gc
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import streamlit as st
 
 from services.core.access import Permission
 from services.people.sessions import Session
 from services.shop.sample_state import is_sample
-from ui import dialogs, session, sign_in
+from ui import dialogs, sample_data, session, sign_in
 from ui.format import plain
 from ui.messages import say_what_was_kept
 
@@ -36,6 +37,10 @@ ROOMS = (
     Room("audit", "Audit log", ":material/receipt_long:", "People", Permission.AUDIT_VIEW),
 )
 
+_FRONT = "front"
+"""What the default page reserves: its own address is empty, and "overview" leads to it."""
+
+_HERE = Path(__file__).parent
 _visited: set[str] = set()
 
 
@@ -48,12 +53,15 @@ def reserve() -> str:
     Returns:
         The title of the page that the address names; empty for the front page.
     """
-    named = st.navigation([_page(room, _nothing) for room in ROOMS], position="hidden")
-    return "" if named.url_path == "" else named.title
+    pages = [_page(room, _nothing) for room in ROOMS]
+    named = st.navigation([*pages, _front_by_name(_nothing)], position="hidden")
+    return "" if named.title == ROOMS[0].title else named.title
 
 
 def open_room(person: Session) -> None:
     """Draw the sidebar for whoever is signed in, and run the page that the address names."""
+    mode = st.context.theme.type or "light"
+    st.logo(str(_HERE / f"logo-{mode}.svg"), icon_image=str(_HERE / "icon.svg"))
     groups: dict[str, list[st.Page]] = {}
     for room in ROOMS:
         if person.actor.may(room.permission):
@@ -61,6 +69,8 @@ def open_room(person: Session) -> None:
         else:
             page = _page(room, _refusal(person, room), visibility="hidden")
         groups.setdefault(room.group, []).append(page)
+    front = groups[ROOMS[0].group][0]
+    groups[ROOMS[0].group].append(_front_by_name(lambda: st.switch_page(front)))
     named = st.navigation(groups)
     dialogs.close_unless_on(named.title)
     with st.sidebar:
@@ -81,10 +91,16 @@ def _page(room: Room, source: str | Callable[[], None], visibility: str = "visib
         source,
         title=room.title,
         icon=room.icon,
-        url_path=room.address,
+        url_path=_FRONT if room is ROOMS[0] else room.address,
         default=room is ROOMS[0],
         visibility=visibility,
     )
+
+
+def _front_by_name(source: Callable[[], None]) -> st.Page:
+    """The front page's own address: Streamlit gives the default page an empty one."""
+    room = ROOMS[0]
+    return st.Page(source, title=room.title, url_path=room.address, visibility="hidden")
 
 
 def _nothing() -> None:
@@ -93,7 +109,7 @@ def _nothing() -> None:
 
 def _refusal(person: Session, room: Room) -> Callable[[], None]:
     def refused() -> None:
-        st.title(room.title)
+        session.head(room.title)
         session.refuse(session.context(), person.actor, room.permission)
 
     return refused
@@ -102,18 +118,6 @@ def _refusal(person: Session, room: Room) -> Callable[[], None]:
 def _foot(person: Session) -> None:
     ctx = session.context()
     settings, actor = ctx.settings, person.actor
-    with st.container(horizontal=True, gap="small"):
-        if is_sample(ctx):
-            st.badge(
-                "Sample data",
-                icon=":material/science:",
-                color="orange",
-                help="A made-up shop to try the desk with. Name a real one in the settings.",
-            )
-        if settings.app_env != "production":
-            st.badge(settings.app_env.capitalize(), color="gray", help="APP_ENV of this desk")
-        if settings.instance_id != "default":
-            st.badge(plain(settings.instance_id), color="gray", help="INSTANCE_ID of this desk")
     st.caption(f"Signed in as **{plain(actor.name)}** · {plain(actor.role)}")
     with st.container(horizontal=True, gap="small"):
         if st.button("Sign out", key="sign_out", type="tertiary", icon=":material/logout:"):
@@ -127,6 +131,19 @@ def _foot(person: Session) -> None:
             on_click=dialogs.open_dialog,
             args=("change password",),
         )
+    with st.container(horizontal=True, gap="small"):
+        if is_sample(ctx):
+            st.badge(
+                "Sample data",
+                icon=":material/science:",
+                color="orange",
+                help="A made-up shop to try the desk with. Name a real one in the settings.",
+            )
+        if settings.app_env != "production":
+            st.badge(settings.app_env.capitalize(), color="gray", help="APP_ENV of this desk")
+        if settings.instance_id != "default":
+            st.badge(plain(settings.instance_id), color="gray", help="INSTANCE_ID of this desk")
+    sample_data.offer(ctx, actor)
     sign_in.leave_when_signed_out()
     sign_in.deliver_cookie()
     say_what_was_kept()

@@ -43,13 +43,16 @@ def show(ctx: Context, actor: Actor, manifest: Manifest) -> None:
         default=held,
         format_func=_TITLES.__getitem__,
         key=f"parts_{manifest.id}",
+        help="The database brings its knowledge base with it. Vectors are what the shop's "
+        "search compares; pictures are those it has generated.",
     )
     parts = frozenset(chosen)
-    if Part.DATABASE in parts:
-        st.caption("The database brings its knowledge base with it.")
+    kept_parts, plan = st.session_state.get(_PLAN, (None, None))
+    shown = plan is not None and plan.snapshot_id == manifest.id and kept_parts == parts
     if st.button(
-        "Preview",
-        icon=":material/preview:",
+        "Compare again" if shown else "Preview",
+        icon=":material/refresh:" if shown else ":material/preview:",
+        type="tertiary" if shown else "secondary",
         key="preview",
         disabled=not parts,
         help="Compares the backup with the shop as it is now. Nothing is changed.",
@@ -57,8 +60,8 @@ def show(ctx: Context, actor: Actor, manifest: Manifest) -> None:
         st.session_state.pop(_PLAN, None)
         with shown_errors():
             st.session_state[_PLAN] = (parts, _preview(ctx, actor, manifest.id, parts))
-    kept_parts, plan = st.session_state.get(_PLAN, (None, None))
-    if plan is not None and plan.snapshot_id == manifest.id and kept_parts == parts:
+            st.rerun()
+    if shown:
         _show_plan(ctx, actor, plan)
 
 
@@ -84,15 +87,17 @@ def _show_plan(ctx: Context, actor: Actor, plan: RestorePlan) -> None:
     _show_entries(plan)
     if plan.writer:
         st.warning(form.plain(plan.writer), icon=":material/edit:")
-    notes = ["A safety backup of now is made and verified first. You can undo this restore."]
+    notes = [
+        ":material/undo: A safety backup of now is made and verified first, so you can undo this."
+    ]
     if plan.restart:
-        notes.append("The shop has to be started again afterwards.")
-    st.info(" ".join(notes), icon=":material/undo:")
-    st.caption(
-        f"Takes about {form.duration(max(1, round(plan.seconds)))} and needs "
+        notes.append(":material/restart_alt: The shop has to be started again afterwards.")
+    notes.append(
+        f":material/timer: Takes about {form.duration(max(1, round(plan.seconds)))} and needs "
         f"{form.size(plan.bytes_needed)} of disk space. "
         f"Compared {form.age(plan.made_at, ctx.now())}."
     )
+    st.caption("  \n".join(notes))
     with st.form("confirm", border=False, enter_to_submit=False):
         typed = st.text_input(
             f"Type **{form.plain(plan.word)}** to confirm", key="typed", autocomplete="off"

@@ -157,6 +157,12 @@ def refuse(ctx: Context, actor: Actor, permission: Permission) -> None:
     st.stop()
 
 
+def head(title: str) -> None:
+    """Write a page's heading, and its name into the browser's tab."""
+    st.set_page_config(page_title=f"{title} · InsightShop Admin")
+    st.title(title)
+
+
 def open_page(title: str, permission: Permission, *, lead: str = "") -> tuple[Context, Actor]:
     """Guard a page and write its heading.
 
@@ -169,7 +175,7 @@ def open_page(title: str, permission: Permission, *, lead: str = "") -> tuple[Co
         What every service call needs first.
     """
     ctx, actor = guard(permission)
-    st.title(title)
+    head(title)
     if lead:
         st.caption(lead)
     say_what_was_kept()

@@ -87,7 +87,7 @@ def _sign_in(ctx: Context, page_title: str) -> None:
             if not name.strip() or not password:
                 raise Invalid("Type your user name and your password.")
             _check(ctx, name, password)
-    st.caption("No account, or locked out? An administrator gives a one-time secret.")
+    st.caption("No account, or locked out? An administrator can give you a one-time secret.")
 
 
 def _check(ctx: Context, name: str, password: str) -> None:

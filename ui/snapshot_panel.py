@@ -72,7 +72,7 @@ def _head(ctx: Context, row: SnapshotRow) -> None:
     with st.container(
         horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"
     ):
-        st.markdown(f"**Backup of {form.when_short(row.created_at, now)}**", width="content")
+        st.markdown(f"**Backup of {form.when_short(row.created_at, now)}**", width="stretch")
         if st.button("Close", icon=":material/close:", type="tertiary", key="close_panel"):
             st.query_params.pop("snapshot", None)
             st.rerun()

@@ -45,6 +45,19 @@ DARK = Palette(
     surface="#0F1417",
 )
 
+ACCENT_LIGHT, ACCENT_DARK = "#0F766E", "#2DD4BF"
+"""The accent as words: the links' colour, for whatever is chosen among several."""
+
+_STYLE = """<style>
+[data-testid="stCaptionContainer"] {{ opacity: 1; color: {muted}; }}
+button[data-selected="true"] p, [data-testid="stTab"][aria-selected="true"] p {{ color: {accent}; }}
+[data-testid="stMainBlockContainer"] {{ max-width: 100rem; }}
+@media (min-width: 768px) {{
+  [data-testid="stMainBlockContainer"] {{ padding-left: 2.75rem; padding-right: 2.75rem; }}
+}}
+[class*="st-key-list_of_"] [data-testid="stElementToolbar"] {{ display: none; }}
+</style>"""
+
 BLUE, ORANGE, GREEN, PINK, SKY, VERMILION, GREY = (
     "#0072B2",
     "#E69F00",
@@ -109,6 +122,18 @@ MARK_COLOURS: dict[DayMark, str] = {
 def palette() -> Palette:
     """The colours of the mode that the viewer sees."""
     return DARK if st.context.theme.type == "dark" else LIGHT
+
+
+def dress() -> None:
+    """What the theme's settings can't say: words that can be read, room, quiet tables.
+
+    Streamlit fades captions to 60 %, which is too faint for small words, and writes what is
+    chosen in the accent of buttons, which is too dark on a dark page.
+    """
+    dark = st.context.theme.type == "dark"
+    st.html(
+        _STYLE.format(muted=palette().muted, accent=ACCENT_DARK if dark else ACCENT_LIGHT),
+    )
 
 
 def mark_colour(mark: DayMark, colours: Palette) -> str:

@@ -36,6 +36,7 @@ _NOISE = (
     "access.",
     "backup.start",
     "restore.start",
+    "restore.undo",
 )
 """People coming and going, and what was begun (its end is told), is no news."""
 

@@ -36,7 +36,28 @@ def test_labels_of_lines_that_meet_stay_apart_and_inside_the_chart():
     places = sorted(note.y for note in figure.layout.annotations if note.text != "goal")
     top = figure.layout.yaxis.range[1]
     assert all(later - earlier >= top * 0.09 for earlier, later in itertools.pairwise(places))
-    assert places[0] >= 0 and places[-1] < top
+    assert places[0] > 0 and places[-1] <= top and figure.layout.margin.t >= 18
+    assert all(note.xanchor == "left" for note in figure.layout.annotations if note.text != "goal")
+    assert figure.layout.margin.r > 60
+
+
+def test_points_of_one_value_are_all_visible_and_dots_are_of_one_size_elsewhere():
+    assert [trace.marker.size for trace in drawn(100.0, 100.0, 10.0).data] == [12, 7, 7]
+
+
+def test_a_line_of_many_points_has_a_dot_at_its_end_alone():
+    times = [NOW - timedelta(days=n) for n in range(60, -1, -1)]
+    line = charts.Line("rows", "#0072B2", times, [float(n) for n in range(61)])
+    figure = charts.lines([line], Unit.ROWS, LIGHT, since=SINCE, until=NOW.date(), zone=UTC)
+    sizes = figure.data[0].marker.size
+    assert sizes[-1] == 7 and not any(sizes[:-1]) and figure.data[0].marker.opacity == 1
+
+
+def test_the_bar_of_today_is_whole_and_few_days_are_named():
+    figure = charts.results([(NOW.date(), 1, 0)], LIGHT, since=SINCE, until=NOW.date())
+    end = datetime.combine(figure.layout.xaxis.range[1], datetime.min.time())
+    assert figure.data[0].x[0] + timedelta(hours=10) < end
+    assert len(figure.layout.xaxis.tickvals) <= 5
 
 
 def test_a_chart_of_nothing_but_zeros_can_be_drawn():

@@ -194,6 +194,18 @@ def test_another_role_takes_effect_at_once(desk):
     assert "does not include this page" in said(app) + str(app.warning[0].proto)
 
 
+def test_the_front_page_has_its_own_address_for_everybody_and_before_signing_in(desk):
+    member("ada", "admin")
+    for role in ROLES:
+        member(f"a-{role}", role)
+        app = type_in(open_app("overview"), f"a-{role}", GOOD)
+        assert not app.exception and app.title[0].value == "Overview"
+    tickets.open_window()
+    with browser_with(token_of("ada")):
+        app = open_app("overview")
+    assert not app.exception and app.title[0].value == "Overview" and app.metric
+
+
 def test_signing_out_in_one_tab_signs_the_other_out(desk):
     member("ada", "admin")
     tickets.open_window()

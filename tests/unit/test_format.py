@@ -103,3 +103,9 @@ def test_text_from_data_loses_every_markdown_power():
     assert "![" not in safe and "](" not in safe and ":red[" not in safe
     assert "\n" not in safe and safe.replace("\\<", "").count("<") == 0
     assert form.plain("Äpfel → 3 Stück") == "Äpfel → 3 Stück"
+
+
+def test_a_sentence_tells_a_backup_by_its_time_where_the_viewer_is():
+    told = form.with_times("Restored the database from 20261122T010010Z-mi8k", BERLIN)
+    assert told == "Restored the database from the backup of 22 Nov 2026, 02:00 CET"
+    assert form.with_times("20261399T990000Z-mi8k stays", BERLIN) == "20261399T990000Z-mi8k stays"
