@@ -20,13 +20,12 @@ from services.core import audit
 from services.core.access import ROLES, Actor, ActorKind, Permission, require
 from services.core.context import Context
 from services.core.errors import Conflict, Denied, Invalid, Refused
-from services.people import passwords, sessions, setup, throttle
+from services.people import guards, passwords, sessions, setup, throttle
 from services.people.model import Account, actor_of, check_names, from_row
 
 SECRET_LIFETIME = timedelta(hours=72)
 """How long a one-time secret may be used."""
 _FIRST = "first_administrator"
-_AGAIN = "Look at the list as it is now, then try again."
 
 
 def first_start(ctx: Context) -> bool:
@@ -60,6 +59,10 @@ def create_first(
     passwords.check_new(password, username)
     attempt = throttle.begin(ctx, throttle.SETUP, address)
     if not setup.is_setup_code(ctx, code):
+        if not first_start(ctx):
+            # Somebody was faster, the code is gone, and asking for it has made another.
+            setup.forget_setup_code(ctx)
+            raise taken
         throttle.failed(ctx, throttle.SETUP, address, "setup.failed")
         raise Refused(
             "This is not the setup code; nothing was created.",
@@ -130,7 +133,7 @@ def create(
     """
     require(actor, Permission.ACCOUNTS_MANAGE)
     username, display_name = check_names(username, display_name)
-    _require_grantable(actor, role)
+    guards.require_grantable(actor, role)
     secret, opening = _opening(ctx, actor, username, password)
     with write(ctx.control) as connection:
         account_id = _insert(
@@ -153,13 +156,13 @@ def set_role(ctx: Context, actor: Actor, account_id: str, role: str, version: in
         Conflict: the account has changed since, or would be the last administrator lost.
     """
     require(actor, Permission.ACCOUNTS_MANAGE)
-    _require_grantable(actor, role)
+    guards.require_grantable(actor, role)
     with write(ctx.control) as connection:
-        before = _locked(connection, actor, account_id, version, "change the role of")
+        before = guards.locked(connection, actor, account_id, version, "change the role of")
         if before.role == role:
             return before
         if Permission.ACCOUNTS_MANAGE not in ROLES[role]:
-            _require_other_administrator(connection, before)
+            guards.require_other_administrator(connection, before)
         _change(connection, ctx, account_id, "role changed", role=role)
         details = {"from": before.role, "to": role}
         _record(connection, ctx, actor, "role", before, f"{before.role} to {role}", details)
@@ -204,10 +207,10 @@ def reset(
     """
     require(actor, Permission.ACCOUNTS_MANAGE)
     with write(ctx.control) as connection:
-        before = _locked(connection, actor, account_id, version, "reset")
+        before = guards.locked(connection, actor, account_id, version, "reset")
         secret, opening = _opening(ctx, actor, before.username, password)
         if actor.kind is not ActorKind.COMMAND_LINE:
-            _require_other_administrator(connection, before)
+            guards.require_other_administrator(connection, before)
         _change(
             connection,
             ctx,
@@ -306,13 +309,13 @@ def _set_enabled(
     require(actor, Permission.ACCOUNTS_MANAGE)
     verb = "enable" if enabled else "disable"
     with write(ctx.control) as connection:
-        before = _locked(connection, actor, account_id, version, verb)
+        before = guards.locked(connection, actor, account_id, version, verb)
         if before.enabled == enabled:
             return before
         if enabled:
-            _require_grantable(actor, before.role)
+            guards.require_grantable(actor, before.role)
         else:
-            _require_other_administrator(connection, before)
+            guards.require_other_administrator(connection, before)
         _change(connection, ctx, account_id, f"account {verb}d", enabled=enabled)
         _record(connection, ctx, actor, verb, before)
         return _get(connection, account_id)
@@ -320,28 +323,6 @@ def _set_enabled(
 
 def _get(connection: Connection, account_id: str) -> Account:
     return from_row(connection.execute(select(accounts).where(accounts.c.id == account_id)).one())
-
-
-def _locked(
-    connection: Connection, actor: Actor, account_id: str, version: int, verb: str
-) -> Account:
-    # Every row that can sign in as administrator is locked with it, so that two people who
-    # shut each other out at the same moment wait for each other (SQLite locks all anyway).
-    rows = connection.execute(select(accounts).order_by(accounts.c.id).with_for_update())
-    found = next((row for row in rows if row.id == account_id), None)
-    if found is None:
-        raise Conflict("This account is gone; nothing was changed.", _AGAIN)
-    account = from_row(found)
-    if account.id == actor.id:
-        raise Denied(
-            f"Nobody may {verb} their own account; nothing was changed.",
-            "Ask another administrator. Your own password you change at the foot of the sidebar.",
-        )
-    if account.version != version:
-        raise Conflict(
-            f"Somebody else has changed {account.username} meanwhile; nothing was changed.", _AGAIN
-        )
-    return account
 
 
 def _change(connection: Connection, ctx: Context, account_id: str, why: str, **values: Any) -> None:
@@ -352,39 +333,6 @@ def _change(connection: Connection, ctx: Context, account_id: str, why: str, **v
         .values(valid_after=now, version=accounts.c.version + 1, **values)
     )
     sessions.revoke_all(connection, ctx, account_id, why)
-
-
-def _require_grantable(actor: Actor, role: str) -> None:
-    if role not in ROLES:
-        raise Invalid(
-            f"There is no role {role!r}; nothing was changed.", f"Roles: {', '.join(ROLES)}."
-        )
-    if not ROLES[role] <= actor.permissions:
-        raise Denied(
-            f"{actor.name} can't give the role {role}: it may more than they may. "
-            "Nothing was changed.",
-            "Ask an administrator.",
-        )
-
-
-def _require_other_administrator(connection: Connection, account: Account) -> None:
-    manages = [name for name, granted in ROLES.items() if Permission.ACCOUNTS_MANAGE in granted]
-    others = connection.scalar(
-        select(func.count())
-        .select_from(accounts)
-        .where(
-            accounts.c.id != account.id,
-            accounts.c.role.in_(manages),
-            accounts.c.enabled,
-            # Somebody who was only invited may never come.
-            accounts.c.password_hash.is_not(None),
-        )
-    )
-    if account.role in manages and not others:
-        raise Conflict(
-            f"{account.username} is the last administrator who can sign in; nothing was changed.",
-            "Give somebody else the role admin first, and let them sign in once.",
-        )
 
 
 def _record(

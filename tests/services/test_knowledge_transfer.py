@@ -17,8 +17,7 @@ from services.knowledge.document import canonical
 from services.knowledge.reading import read_file
 from services.knowledge.shapes import NotImportable
 from services.knowledge.writing import to_module
-from tests.knowledge_base import load, small_kb
-from tests.services.test_knowledge import DOCUMENTS, named, state
+from tests.knowledge_base import DOCUMENTS, load, named, small_kb, state
 
 HEAD = b"FASHION_KNOWLEDGE_BASE = "
 COLOURS = "/color_matching/by_color"
