@@ -7,6 +7,7 @@ import hmac
 import os
 import secrets
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from services.core.context import Context, prepare_folder
@@ -92,18 +93,20 @@ def _kept(path: Path, make: Callable[[], str]) -> str:
     except FileNotFoundError:
         kept = ""
     if kept:
-        path.chmod(0o600)
+        with suppress(FileNotFoundError):  # it has done its work meanwhile
+            path.chmod(0o600)
         return kept
     prepare_folder(path.parent)
     # Linked into place complete: of two processes that start at once one wins, and the
     # other reads the winner's value, never half of it.
     draft = path.with_name(f".{path.name}-{secrets.token_hex(4)}")
     with open(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-        file.write(make() + "\n")
+        file.write((made := make()) + "\n")
         file.flush()
         os.fsync(file.fileno())
     try:
         os.link(draft, path)
+        return made
     except FileExistsError:
         if not path.read_text("ascii").strip():
             draft.replace(path)
