@@ -100,13 +100,22 @@ class Sender:
             read_back(self.store, component, seen)
             before += component.stored_bytes
 
-    def take_back(self) -> None:
-        """Remove what was sent, the manifest first, as far as the store lets us."""
+    def take_back(self) -> bool:
+        """Remove what was sent, the manifest first.
+
+        Returns:
+            Whether nothing is left.
+        """
+        left = len(self._sent)
         for key in reversed(self._sent):
             try:
                 self.store.delete(key)
+                left -= 1
             except (DeskError, OSError) as error:
                 log.warning("could not remove %s after a failed backup: %s", key, error)
+                if key == manifest_key(self.instance, self.snapshot_id):
+                    break  # what it lists must not go while it stays
+        return not left
 
 
 @dataclass(frozen=True)

@@ -29,7 +29,7 @@ from services.core.context import Context
 from services.core.errors import Broken, Misconfigured
 from services.core.jobs import JobHandle
 from services.core.settings import PROJECT_ROOT
-from services.protection import catalog, digests
+from services.protection import catalog, digests, leftovers
 from services.protection.manifest import new_snapshot_id, to_json
 from services.protection.model import (
     CollectionFacts,
@@ -88,7 +88,8 @@ def create(
         span: which part of the job's progress this is.
 
     Raises:
-        Misconfigured, Broken, Transient: nothing was listed, and what was sent is removed.
+        Misconfigured, Broken, Transient: nothing was listed, and what was sent is removed, now
+            or by the next backup.
     """
     shop, control = _databases(ctx)
     with workspace(ctx, handle.id) as folder:
@@ -154,6 +155,8 @@ class _Making:
     ) -> Manifest:
         """Everything, in order."""
         self.store.check()
+        leftovers.clear(self.ctx, self.store, self.handle.say)
+        leftovers.begin(self.ctx, self.sender.snapshot_id)
         database, desk = self.folder / "database.sqlite3", self.folder / "control.sqlite3"
         with self._step("Copying the shop's database", "copy database", 0.01):
             sqlite.capture(shop, database)
@@ -213,8 +216,8 @@ class _Making:
             if child.poll() is None:
                 child.kill()
             child.wait()
-        if not self._listed:
-            self.sender.take_back()
+        if not self._listed and self.sender.take_back():
+            leftovers.end(self.ctx, self.sender.snapshot_id)
 
     @contextmanager
     def _step(self, text: str, name: str, fraction: float) -> Iterator[None]:
@@ -342,6 +345,7 @@ class _Making:
         self.sender.send_manifest(data)
         self._listed = True
         catalog.record(self.ctx, manifest, data, verified_at=self.ctx.now())
+        leftovers.end(self.ctx, manifest.id)
 
 
 def _measure(database: Path) -> subprocess.Popen[bytes]:

@@ -7,7 +7,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from services.core.context import Context, prepare_folder
@@ -49,6 +49,11 @@ def sweep(parent: Path) -> int:
     removed = 0
     for folder in parent.glob(f"{_PREFIX}*"):
         if _abandoned(folder):
+            # The lock goes last: what can't be removed now stays known as abandoned.
+            with suppress(FileNotFoundError):  # another desk that shares it was faster
+                for entry in folder.iterdir():
+                    if entry.name != _LOCK:
+                        _remove(entry)
             shutil.rmtree(folder, ignore_errors=True)
             removed += 1
     return removed
@@ -67,6 +72,14 @@ def require_room(folder: Path, needed: int) -> None:
             f"{(needed + _MARGIN) // 1_000_000:,} MB; nothing was backed up.",
             "Free some space there, or set BACKUP_TEMP_DIR to a folder on a larger disk.",
         )
+
+
+def _remove(entry: Path) -> None:
+    if entry.is_dir() and not entry.is_symlink():
+        shutil.rmtree(entry, ignore_errors=True)
+        return
+    with suppress(OSError):
+        entry.unlink(missing_ok=True)
 
 
 def _abandoned(folder: Path) -> bool:

@@ -16,6 +16,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from services.core.lineage import PARENT
 from services.core.settings import PROJECT_ROOT
 from services.protection.model import CollectionFacts
 from services.protection.sources import sqlite
@@ -96,7 +97,7 @@ def start_export(copy: Path, into: Path) -> subprocess.Popen[bytes]:
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
-        env={**os.environ, "ANONYMIZED_TELEMETRY": "False"},
+        env={**os.environ, "ANONYMIZED_TELEMETRY": "False", PARENT: str(os.getpid())},
     )
 
 

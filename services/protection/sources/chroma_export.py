@@ -18,6 +18,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from services.core.lineage import end_with_parent
+
 _ROWS = 2000
 """Rows read at once: ids first, then pages by ids. Paging by offset misses rows while some
 are deleted, and one read of everything fails at 100,000 (too many SQL variables)."""
@@ -27,6 +29,7 @@ _SAFE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 
 def main() -> int:
     """Export every collection of a copy."""
+    end_with_parent()
     copy, folder = Path(sys.argv[1]), Path(sys.argv[2])
     import chromadb
     from chromadb.config import Settings
