@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Engine, QueuePool, create_engine, event, exc, make_url
+from sqlalchemy import URL, Connection, Engine, QueuePool, create_engine, event, exc, make_url
 
 BUSY_SECONDS = 5.0
 """How long a statement waits for another writer before it fails."""
@@ -96,6 +96,11 @@ def sqlite_file(url: str) -> Path | None:
     if parsed.get_backend_name() != "sqlite" or not parsed.database:
         return None
     return Path(parsed.database)
+
+
+def sqlite_url(path: Path) -> str:
+    """The `sqlite:///` URL of a file, whatever its name holds (%, ?, #)."""
+    return URL.create("sqlite", database=str(path)).render_as_string(hide_password=False)
 
 
 def _explicit_transactions(engine: Engine) -> Engine:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from sqlalchemy import Connection, Engine, column, inspect, select, table
 
-from db.engine import read_only_sqlite, shop_engine, write
+from db.engine import read_only_sqlite, shop_engine, sqlite_url, write
 from db.knowledge import VERSION_TABLE
 
 CONTROL_HEAD = "c0001"
@@ -81,7 +81,7 @@ def rehearse_knowledge(path: Path, scratch: Path) -> None:
         copy = Path(folder) / "copy.sqlite3"
         with closing(read_only_sqlite(path)) as source, closing(sqlite3.connect(copy)) as target:
             source.backup(target, pages=-1)
-        engine = shop_engine(f"sqlite:///{copy}")
+        engine = shop_engine(sqlite_url(copy))
         try:
             upgrade_knowledge(engine)
             with engine.connect() as connection:

@@ -17,7 +17,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from sqlalchemy import make_url
 from sqlalchemy.exc import ArgumentError
 
-from db.engine import sqlite_file
+from db.engine import sqlite_file, sqlite_url
 from services.core.errors import Misconfigured
 
 PROJECT_ROOT = Path(__file__).resolve().parents[2]
@@ -152,7 +152,7 @@ class Settings(BaseSettings):
         path = Path(self.db_path or "insightshop.db").expanduser()
         if not path.is_absolute():
             path = self.shop_dir / "instance" / path
-        return f"sqlite:///{path}"
+        return sqlite_url(path)
 
     @property
     def shop_sqlite_path(self) -> Path | None:
@@ -225,7 +225,7 @@ def normalise_database_url(url: str, base: Path) -> str:
     if scheme == "sqlite":
         path = sqlite_file(url)
         if path is not None and not path.is_absolute():
-            return f"sqlite:///{base / path}"
+            return sqlite_url(base / path)
     return url
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 from services.protection.model import Part
@@ -41,6 +42,21 @@ def staging(move: FolderMove) -> Path:
     folder = Path(move.side) / "part"
     folder.mkdir(parents=True)
     return folder
+
+
+def keep_links(move: FolderMove) -> None:
+    """Take symbolic links over as they are: backups leave them out, so no restore may take
+    them away. They are never followed."""
+    live, new = Path(move.live), Path(move.side) / "part"
+    for place, folders, names in os.walk(live):
+        folders[:] = [name for name in folders if Path(place, name) != Path(move.side)]
+        for link in (Path(place, name) for name in (*folders, *names)):
+            if link.is_symlink():
+                target = new / link.relative_to(live)
+                # What came back under that name, or in the way to it, counts more.
+                with suppress(FileExistsError, NotADirectoryError):
+                    target.parent.mkdir(parents=True, exist_ok=True)
+                    target.symlink_to(link.readlink())
 
 
 def staged(move: FolderMove) -> None:

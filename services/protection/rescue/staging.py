@@ -16,7 +16,7 @@ from typing import Any
 
 from sqlalchemy import insert
 
-from db.engine import shop_engine, write
+from db.engine import shop_engine, sqlite_url, write
 from db.knowledge import restores
 from db.migrate import upgrade_knowledge
 from services.core.context import Context, prepare_folder
@@ -24,7 +24,7 @@ from services.core.errors import Broken
 from services.protection import snapshots
 from services.protection.model import Component, Manifest, Part
 from services.protection.rescue.boundary import reached
-from services.protection.rescue.folders import staged, staging
+from services.protection.rescue.folders import keep_links, staged, staging
 from services.protection.rescue.journal import FolderMove
 from services.protection.sources import sqlite as sqlite_source
 from services.protection.stores.base import Store
@@ -108,7 +108,7 @@ def mark(ctx: Context, staged_file: Path, job_id: str, snapshot_id: str) -> bool
     Returns:
         Whether the desk's tables had to be brought forward.
     """
-    engine = shop_engine(f"sqlite:///{staged_file}")
+    engine = shop_engine(sqlite_url(staged_file))
     try:
         migrated = upgrade_knowledge(engine)
         with write(engine) as connection:
@@ -135,6 +135,7 @@ def stage_vectors(
     with tarfile.open(archive, "r:") as tar:
         unpack_vectors(tar, folder, component.plain_bytes)
     archive.unlink()
+    keep_links(move)
     staged(move)
 
 
@@ -205,6 +206,7 @@ def stage_images(
                 watch(number / len(missing))
         finally:
             pool.shutdown(cancel_futures=True)
+    keep_links(move)
     staged(move)
     return len(missing)
 

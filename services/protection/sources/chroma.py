@@ -16,6 +16,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from services.core.errors import Misconfigured
 from services.core.lineage import PARENT
 from services.core.settings import PROJECT_ROOT
 from services.protection.model import CollectionFacts
@@ -61,6 +62,7 @@ def capture(folder: Path, target: Path) -> VectorCopy | None:
         None where there is no Chroma folder.
 
     Raises:
+        Misconfigured: a file of it can't be read; half an index is none.
         what `sqlite.capture` raises.
     """
     database = folder / DATABASE
@@ -77,6 +79,8 @@ def capture(folder: Path, target: Path) -> VectorCopy | None:
         copy.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         try:
             shutil.copyfile(path, copy)
+        except PermissionError as error:
+            raise _forbidden(error) from error
         except FileNotFoundError:
             notes.append(f"Vectors: {name} was removed by the shop while it was copied.")
     members = tuple(
@@ -122,6 +126,13 @@ def end_export(process: subprocess.Popen[bytes], into: Path) -> PortableTables |
     )
 
 
+def _forbidden(error: PermissionError) -> Misconfigured:
+    return Misconfigured(
+        f"The desk may not read {error.filename}; nothing was backed up.",
+        "Give the account that runs the desk permission to read the shop's vector folder.",
+    )
+
+
 def _files(folder: Path, notes: list[str]) -> list[tuple[Path, int]]:
     found: list[tuple[Path, int]] = []
     _walk(folder, folder, found, notes.append)
@@ -133,8 +144,10 @@ def _walk(
 ) -> None:
     try:
         entries = sorted(folder.iterdir())
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return
+    except PermissionError as error:
+        raise _forbidden(error) from error
     for entry in entries:
         if entry.name.startswith("."):
             continue  # not Chroma's

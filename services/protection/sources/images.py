@@ -77,11 +77,20 @@ def to_json(pictures: tuple[Picture, ...]) -> bytes:
 
 
 def _files(folder: Path, notes: list[str]) -> Iterator[Path]:
-    for place, folders, names in os.walk(folder):
+
+    def unread(error: OSError) -> None:
+        shown = _shown(folder, Path(error.filename))
+        notes.append(f"Images: the folder {shown} can't be read and was left out.")
+
+    for place, folders, names in os.walk(folder, onerror=unread):
         folders.sort()
         for name in sorted(names):
             path = Path(place, name)
-            if stat.S_ISREG(path.lstat().st_mode):
+            try:
+                plain = stat.S_ISREG(path.lstat().st_mode)
+            except FileNotFoundError:
+                continue  # the shop removed it since the folder was listed
+            if plain:
                 yield path
             else:
                 notes.append(

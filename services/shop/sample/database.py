@@ -12,6 +12,7 @@ from typing import Any
 
 from sqlalchemy import create_engine
 
+from db.engine import sqlite_url
 from services.shop.sample import catalogue, schema, trade
 from services.shop.sample_state import MARK
 
@@ -66,7 +67,7 @@ def invent(seed: int, now: datetime) -> Contents:
 
 def write_database(path: Path, contents: Contents) -> None:
     """Write a new database file with the shop's tables and these rows, marked as a sample."""
-    engine = create_engine(f"sqlite:///{path}")
+    engine = create_engine(sqlite_url(path))
     try:
         with engine.begin() as connection:
             connection.exec_driver_sql(f"PRAGMA application_id = {MARK}")
