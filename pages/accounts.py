@@ -56,7 +56,7 @@ def main() -> None:
     left, right = st.columns([5, 3], gap="medium")
     with left, st.container(key="list_of_accounts"):
         chosen = _table(ctx, shown, len(everybody))
-    with right, st.container(border=True):
+    with right, st.container(border=True, key="chosen_account" if chosen else "roles"):
         if chosen is None:
             _explain(everybody)
         else:

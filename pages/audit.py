@@ -56,7 +56,7 @@ def main() -> None:
             if pages > 1 or "page" in st.query_params:
                 st.pagination(pages, key="page", bind="query-params", max_visible_pages=5)
             _export(ctx, actor, wanted, found.total)
-    with right, st.container(border=True):
+    with right, st.container(border=True, key="chosen_event" if chosen else "no_event"):
         if chosen is None:
             st.caption("Choose a row to see everything that was recorded.")
         else:

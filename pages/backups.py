@@ -151,6 +151,7 @@ def _table(ctx: Context, found: SnapshotPage, *, narrow: bool) -> None:
                 options=list(snapshot_panel.STATE_COLOURS),
                 color=[LIGHT.ok, LIGHT.made, LIGHT.bad],
                 width=112,
+                help="Verified: every stored byte was read back and is as it was backed up.",
             ),
             "When": st.column_config.TextColumn(width=126, help=f"In {_zone_name(ctx)}"),
             "Why": st.column_config.TextColumn(width=112),
@@ -219,7 +220,7 @@ def main() -> None:
         left, right = st.columns([4, 3])
         with left:
             show_list(ctx, actor, search, state, narrow=True)
-        with right, shown_errors():
+        with right, st.container(key="chosen_backup"), shown_errors():
             snapshot_panel.show(ctx, actor, wanted)
 
 

@@ -118,8 +118,8 @@ def show_section(
             on_change=kb_where.restart,
             width=260,
         )
-    summary = by_key.get(key or "") or found[0]
-    chosen = choose_part(summary)
+        summary = by_key.get(key or "") or found[0]
+        chosen = choose_part(summary)
     if chosen is None:
         return
     st.caption(form.plain(chosen.part.about))
@@ -208,7 +208,7 @@ def show_table(ctx: Context, actor: Actor, held: Drafts, part: Part) -> None:
     with left:
         show_rows(ctx, held, part, page, may_edit=may_edit)
         show_pages(page.total, size, search)
-    with right, st.container(border=True, key="kb_panel"):
+    with right, st.container(key="chosen_entry"), st.container(border=True, key="kb_panel"):
         show_opened(ctx, actor, held, part, opened)
 
 
@@ -340,8 +340,8 @@ def main() -> None:
     ctx, actor = open_page(
         "Knowledge base",
         Permission.KB_VIEW,
-        lead="What the shop's assistant knows about fashion. Every save is a change set "
-        "with its author, its reason and each text before and after.",
+        lead="What the shop's assistant knows about fashion. Every save is kept with its author, "
+        "its reason, and each text before and after.",
     )
     held = drafts()
     kb_where.arrive()

@@ -26,7 +26,7 @@ _CHANGED = "changed"
 _CELL = "cell:"
 _KEY = "key"
 
-ROW_HEIGHT = 35
+ROW_HEIGHT, HEAD_HEIGHT = 33, 37
 
 
 @dataclass
@@ -221,4 +221,4 @@ def _title(name: str) -> str:
 
 
 def _height(rows: int) -> int:
-    return min(max(rows, 2), 14) * ROW_HEIGHT + ROW_HEIGHT + 3
+    return min(max(rows, 2), 16) * ROW_HEIGHT + HEAD_HEIGHT

@@ -55,7 +55,7 @@ def _list(ctx: Context, sets: tuple[ChangeSet, ...], page: int) -> ChangeSet | N
         on_select="rerun",
         selection_mode="single-row",
         width="stretch",
-        height=min(len(sets), 20) * 35 + 38,
+        height=min(len(sets), 20) * 33 + 37,
         alt="Changes of the knowledge base, newest first",
     )
     rows = table["selection"]["rows"]

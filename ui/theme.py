@@ -51,9 +51,19 @@ ACCENT_LIGHT, ACCENT_DARK = "#0F766E", "#2DD4BF"
 _STYLE = """<style>
 [data-testid="stCaptionContainer"] {{ opacity: 1; color: {muted}; }}
 button[data-selected="true"] p, [data-testid="stTab"][aria-selected="true"] p {{ color: {accent}; }}
+button[kind="tertiary"]:hover, button[kind="tertiary"]:active {{ color: {accent}; }}
 [data-testid="stMainBlockContainer"] {{ max-width: 100rem; }}
 @media (min-width: 768px) {{
   [data-testid="stMainBlockContainer"] {{ padding-left: 2.75rem; padding-right: 2.75rem; }}
+}}
+@media (max-width: 640px) {{
+  [data-testid="stHorizontalBlock"]:has(> [data-testid="stColumn"] [class*="st-key-chosen_"]) {{
+    flex-direction: column-reverse; flex-wrap: nowrap;
+  }}
+  .st-key-kb_sections > * + * {{
+    border-top: 1px solid {line}; padding-top: 0.5rem;
+    margin-top: 0.6rem;
+  }}
 }}
 [class*="st-key-list_of_"] [data-testid="stElementToolbar"] {{ display: none; }}
 </style>"""
@@ -128,12 +138,13 @@ def dress() -> None:
     """What the theme's settings can't say: words that can be read, room, quiet tables.
 
     Streamlit fades captions to 60 %, which is too faint for small words, and writes what is
-    chosen in the accent of buttons, which is too dark on a dark page.
+    chosen in the accent of buttons, which is too dark on a dark page. On a phone what was
+    chosen in a list comes first, not below the list; and the tool bar of a table that only
+    shows would lie over the filters above it.
     """
-    dark = st.context.theme.type == "dark"
-    st.html(
-        _STYLE.format(muted=palette().muted, accent=ACCENT_DARK if dark else ACCENT_LIGHT),
-    )
+    colours = palette()
+    accent = ACCENT_DARK if colours is DARK else ACCENT_LIGHT
+    st.html(_STYLE.format(muted=colours.muted, accent=accent, line=colours.none))
 
 
 def mark_colour(mark: DayMark, colours: Palette) -> str:
