@@ -90,7 +90,7 @@ def refresh(ctx: Context, actor: Actor) -> RefreshResult:
 def manifest(ctx: Context, actor: Actor, snapshot_id: str) -> Manifest:
     """The manifest of one snapshot, read from the store and held against the index."""
     require(actor, Permission.BACKUP_VIEW)
-    return catalog.load_manifest(ctx, open_store(ctx.settings), snapshot_id)
+    return catalog.load_manifest(ctx, open_store(ctx.settings, hurried=True), snapshot_id)
 
 
 def current(ctx: Context) -> jobs.Job | None:

@@ -25,7 +25,8 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from services.core.access import Actor, Permission, command_line_actor, require
 from services.core.context import Context, open_context
-from services.core.errors import EXIT_DONE, EXIT_USAGE, describe, exit_code
+from services.core.databases import shop_error
+from services.core.errors import EXIT_DONE, EXIT_USAGE, Broken, describe, exit_code
 from services.protection import catalog
 from services.protection.model import SnapshotRow
 from services.shop.attach import ShopState, status
@@ -85,9 +86,11 @@ def gather(ctx: Context, actor: Actor) -> Facts:
     listed = catalog.page(ctx, rows=1)
     verified = catalog.page(ctx, state="verified", rows=1)
     shop = status(ctx)
-    shop_trouble = None
+    shop_trouble, kb_empty = None, False
     if shop.state is not ShopState.READY:
         shop_trouble = Trouble(None, _standing(shop.message), shop.hint)
+    else:
+        kb_empty, shop_trouble = _look_inside(ctx)
     store_trouble = None
     if listed.store_error is not None:
         message, hint = listed.store_error
@@ -102,7 +105,7 @@ def gather(ctx: Context, actor: Actor) -> Facts:
         store_is_local=samples.local_store(ctx) is not None,
         store_shares_disk=watched.store_shares_disk(ctx),
         recovery_seconds=watched.measured_recovery(ctx),
-        kb_empty=shop_trouble is None and _kb_empty(ctx),
+        kb_empty=kb_empty,
         kb_module=ctx.settings.shop_kb_module.is_file(),
         disks=watched.disks(ctx),
     )
@@ -130,11 +133,15 @@ def _snapshot(rows: tuple[SnapshotRow, ...]) -> Snapshot | None:
     return Snapshot(row.id, row.created_at, row.verified_at, row.verify_error or "")
 
 
-def _kb_empty(ctx: Context) -> bool:
+def _look_inside(ctx: Context) -> tuple[bool, Trouble | None]:
+    """Whether the knowledge base is empty, and what shows that the database is damaged."""
     try:
-        return watched.knowledge_is_empty(ctx)
-    except (SQLAlchemyError, sqlite3.Error):
-        return False  # its tables are not there (yet): nothing can be said
+        return watched.knowledge_is_empty(ctx), None
+    except (SQLAlchemyError, sqlite3.Error) as error:
+        found = shop_error(error)
+    if isinstance(found, Broken):
+        return False, Trouble(None, _standing(found.message), found.hint)
+    return False, None  # its tables are not there (yet), or it is locked: nothing can be said
 
 
 def main(arguments: list[str] | None = None) -> int:

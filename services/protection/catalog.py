@@ -40,7 +40,7 @@ LATEST = "latest"
 FRESH = timedelta(seconds=60)
 """How long a listing of the store is good enough for a page."""
 AFTER_ERROR = timedelta(minutes=10)
-"""A store that does not answer can hold a page up for a minute: it is not asked each time."""
+"""A store that does not answer holds a page up for seconds: it is not asked each time."""
 _MAX_ROWS = 1000
 # Ids of the same second don't sort by time; the time of the capture does.
 _NEWEST_FIRST = (snapshots.c.created_at.desc(), snapshots.c.id.desc())
@@ -89,7 +89,7 @@ def refresh_if_old(ctx: Context) -> None:
     if tried and ctx.now() - datetime.fromisoformat(tried) < patience:
         return
     try:
-        refresh(ctx, open_store(ctx.settings))
+        refresh(ctx, open_store(ctx.settings, hurried=True))
     except DeskError as error:
         state |= {"tried": ctx.now().isoformat(), "error": [error.message, error.hint]}
         with write(ctx.control) as connection:

@@ -33,6 +33,10 @@ class Patience:
     attempts: int = 3
 
 
+HURRIED = Patience(connect_seconds=3, read_seconds=5, attempts=1)
+"""For what a page shows: some 5 s, and the page opens without."""
+
+
 @dataclass(frozen=True)
 class S3Place:
     """A bucket, a prefix in it, and how to get there."""
