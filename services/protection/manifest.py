@@ -28,6 +28,10 @@ from services.protection.model import (
 MAX_MANIFEST_BYTES = 16 * 1024 * 1024
 """A real one has some kilobytes; more is not read."""
 
+_MOST = 2**63 - 1
+"""What a database can hold as a number."""
+_MOST_TEXT = 10_000
+
 SNAPSHOT_ID = re.compile(r"\d{8}T\d{6}Z-[0-9a-z]{4}")
 T = TypeVar("T")
 _ALPHABET = "0123456789abcdefghijklmnopqrstuvwxyz"
@@ -87,6 +91,7 @@ def from_json(data: bytes) -> Manifest:
         raise _broken("it is larger than any manifest")
     try:
         values = json.loads(data.decode(), object_pairs_hook=_no_doubles, parse_constant=_no_nan)
+        json.dumps(values, ensure_ascii=False).encode()  # half a surrogate is no text
     except (ValueError, RecursionError) as error:
         raise _broken("it is not valid JSON") from error
     if not isinstance(values, dict):
@@ -131,6 +136,8 @@ def _manifest(values: dict[str, Any]) -> Manifest:
     if not snapshot_id.startswith(_second(manifest.created_at)):
         # Whoever could set it at will would decide which snapshot is the newest.
         raise _broken("its time is not that of its name")
+    if max(manifest.plain_bytes, manifest.stored_bytes) > _MOST:
+        raise _broken("its components are larger than anything")
     names = [component.name for component in manifest.components]
     if len(set(names)) != len(names):
         raise _broken("two components have the same name")
@@ -194,8 +201,8 @@ def _list(values: dict[str, Any], name: str) -> list[Any]:
 
 def _text(values: dict[str, Any], name: str) -> str:
     value = values[name]
-    if not isinstance(value, str):
-        raise _broken(f"the field {name!r} is not a text")
+    if not isinstance(value, str) or len(value) > _MOST_TEXT:
+        raise _broken(f"the field {name!r} is not a text, or a very long one")
     return value
 
 
@@ -208,7 +215,7 @@ def _matching(values: dict[str, Any], name: str, pattern: re.Pattern[str]) -> st
 
 def _count(values: dict[str, Any], name: str) -> int:
     value = values[name]
-    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < 2**63:
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= _MOST:
         raise _broken(f"the field {name!r} is not a number of things")
     return value
 
@@ -216,11 +223,11 @@ def _count(values: dict[str, Any], name: str) -> int:
 def _time(values: dict[str, Any], name: str) -> datetime:
     try:
         moment = datetime.fromisoformat(_text(values, name))
-    except ValueError as error:
+        if moment.tzinfo is None:
+            raise _broken(f"the time {name!r} has no zone")
+        return moment.astimezone(UTC)
+    except (ValueError, OverflowError) as error:
         raise _broken(f"the field {name!r} is not a time") from error
-    if moment.tzinfo is None:
-        raise _broken(f"the time {name!r} has no zone")
-    return moment.astimezone(UTC)
 
 
 def _is_text(value: Any) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import secrets
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
@@ -20,6 +21,8 @@ from services.protection.stores.base import Store
 
 OnBytes = Callable[[int], None]
 _PIECE = 1 << 20
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+_MOST_NAME, _MOST_PATH = 255, 3000  # what file systems allow, with room for where it lies
 
 
 def _nothing(_count: int) -> None:
@@ -163,14 +166,35 @@ def picture_list(ctx: Context, store: Store, manifest: Manifest) -> dict[str, st
             f"The stored object {component.name} was altered or cut short.",
             "Use another snapshot, and find out what happened to this one in the store.",
         )
-    names = json.loads(data)
-    hexadecimal = set("0123456789abcdef")
+    try:
+        names = json.loads(data)
+    except (ValueError, RecursionError):
+        names = None
     if not isinstance(names, dict) or not all(
-        isinstance(digest, str) and len(digest) == 64 and set(digest) <= hexadecimal
-        for digest in names.values()
+        isinstance(digest, str) and _SHA256.fullmatch(digest) for digest in names.values()
     ):
         raise Broken(f"The stored object {component.name} is no list of pictures.")
+    for name in names:
+        _require_a_place(name, names, component.name)
     return names
+
+
+def _require_a_place(name: str, names: dict[str, str], lists: str) -> None:
+    """Nobody but a writer of its own to the store makes names that no folder can hold."""
+    parts = name.split("/")
+    try:
+        fits = all(len(os.fsencode(part)) <= _MOST_NAME for part in parts)
+    except UnicodeEncodeError:
+        fits = False
+    # Only what a walk of a folder gives: neither twice, nor a picture inside a picture.
+    plain = not any(part in ("", ".", "..") for part in parts) and "\0" not in name
+    inside = any("/".join(parts[:depth]) in names for depth in range(1, len(parts)))
+    if not (fits and plain) or inside or len(name) > _MOST_PATH:
+        raise Broken(
+            f"The stored object {lists} names a picture that no folder can hold "
+            f"({name[:60]!r}); nothing was changed.",
+            "Use another snapshot, and find out who altered this one.",
+        )
 
 
 def open_stored(store: Store, component: Component) -> AbstractContextManager[BinaryIO]:
