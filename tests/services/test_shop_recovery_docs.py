@@ -16,6 +16,7 @@ import pytest
 from services import backup, sample
 from services.core.context import open_context
 from services.core.settings import PROJECT_ROOT, load_settings
+from services.protection.rescue.execute import SAFETY
 from services.shop.sample.fashion_kb import FASHION_KNOWLEDGE_BASE
 
 TOOLS = ("sh", "zstd", "sqlite3", "tar", "python3")
@@ -43,8 +44,12 @@ def test_the_readmes_commands_bring_everything_back_without_this_program(tmp_pat
     ctx = open_context(load_settings(env_file=tmp_path / "no.env", desk_home=tmp_path / "desk"))
     sample.build(ctx, admin)
     backup.run(ctx, admin, "manual")
-    backup.run(ctx, admin, "manual")  # the newest of several is taken
     home, target = tmp_path / "desk", tmp_path / "target"
+    good = dump(home / "instance/insightshop.db")
+    # The newest of several is taken, and not what a restore set aside: that is the damage.
+    with closing(sqlite3.connect(home / "instance/insightshop.db")) as database, database:
+        database.execute("DELETE FROM orders")
+    backup.run(ctx, admin, SAFETY)
     target.mkdir()
     done = subprocess.run(
         ["sh", "-eu", "-c", printed_commands()],
@@ -62,7 +67,7 @@ def test_the_readmes_commands_bring_everything_back_without_this_program(tmp_pat
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("equal ") == 6 and "NOT EQUAL" not in done.stdout
     assert "ok\n300\n" in done.stdout
-    assert dump(target / "instance" / "insightshop.db") == dump(home / "instance/insightshop.db")
+    assert dump(target / "instance" / "insightshop.db") == good
     for folder in ("vector_db", "generated_images"):
         live = {p.relative_to(home) for p in (home / folder).rglob("*") if p.is_file()}
         back = {p.relative_to(target) for p in (target / folder).rglob("*") if p.is_file()}
