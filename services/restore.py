@@ -224,7 +224,7 @@ def _run_job(ctx: Context, job: jobs.Job, watcher: Watcher) -> jobs.Job:
             actor,
             "restore.failed",
             ("snapshot", plan.snapshot_id),
-            message,
+            f"The restore failed. {message}",
             details={"job": job.id, "parts": sorted(plan.parts)},
             outcome="failed",
         )
@@ -291,7 +291,7 @@ def main(arguments: list[str] | None = None) -> int:
     except Exception as error:
         return _fail(error, options.json)
     if options.json:
-        print(json.dumps(said, ensure_ascii=False))
+        print(json.dumps(said | {"exit_code": EXIT_DONE}, ensure_ascii=False))
     return EXIT_DONE
 
 
@@ -390,11 +390,13 @@ def _ended(ctx: Context, job: jobs.Job) -> dict[str, Any]:
 
 
 def _fail(error: BaseException, as_json: bool) -> int:
-    message, hint, _id = describe(error)
+    message, hint, error_id = describe(error)
     print(f"{message} {hint}".strip(), file=sys.stderr)
+    code = exit_code(error)
     if as_json:
-        print(json.dumps({"state": "failed", "error": message, "hint": hint}, ensure_ascii=False))
-    return exit_code(error)
+        answer = {"state": "failed", "error": message, "hint": hint, "error_id": error_id}
+        print(json.dumps(answer | {"exit_code": code}, ensure_ascii=False))
+    return code
 
 
 if __name__ == "__main__":

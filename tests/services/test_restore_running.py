@@ -16,7 +16,7 @@ import pytest
 from services import restore
 from services.core import jobs
 from services.core.settings import PROJECT_ROOT
-from services.protection.model import Part
+from services.protection.model import PROTECTION_LOCK, Part
 from services.protection.rescue import live as live_file
 from tests.faults.beside import READER, WRITER, seen_until
 from tests.faults.scene import DATABASE, back_up, damage, facts, furnish, leftovers, world
@@ -155,6 +155,20 @@ def test_the_command_line_restores_and_undoes(ctx, command, operator):
 
     listed = command("list", "--json")
     assert snapshot.id in [row["id"] for row in json.loads(listed.stdout)["snapshots"]]
+
+
+def test_a_restore_beside_a_running_backup_is_refused_in_words_and_in_json(ctx, command, operator):
+    back_up(ctx, operator)
+    damage(ctx)
+    before = world(ctx)
+    jobs.create(ctx, operator, "backup", lock=PROTECTION_LOCK)
+    done = command("latest", "--yes", "--json")
+    (line,) = done.stdout.splitlines()
+    answer = json.loads(line)
+    assert done.returncode == answer["exit_code"] == 1
+    assert answer["state"] == "failed" and "A backup is running since" in answer["error"]
+    assert "A backup is running since" in done.stderr
+    assert world(ctx) == before
 
 
 @pytest.mark.parametrize(
