@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import Select, delete, func, insert, or_, select, update
+from sqlalchemy.exc import SQLAlchemyError
 
 from db.control import desk_state, snapshots
 from db.engine import read, write
@@ -82,14 +83,24 @@ def refresh(ctx: Context, store: Store) -> RefreshResult:
 
 
 def refresh_if_old(ctx: Context) -> None:
-    """Refresh when the last listing is a minute old; a failure is kept for `page` to show."""
+    """Refresh when the last listing is a minute old; a failure is kept for `page` to show.
+
+    A control database that can't be written (its disk is full, say) still lists what it knows.
+    """
     state = _state(ctx)
     tried = state.get("tried") or state.get("at")
     patience = AFTER_ERROR if state.get("error") else FRESH
     if tried and ctx.now() - datetime.fromisoformat(tried) < patience:
         return
     try:
-        refresh(ctx, open_store(ctx.settings, hurried=True))
+        _refresh_or_remember(ctx, state)
+    except SQLAlchemyError as error:
+        log.warning("the list of snapshots is as it was: %s", error)
+
+
+def _refresh_or_remember(ctx: Context, state: dict[str, Any]) -> None:
+    try:
+        refresh(ctx, open_store(ctx.settings))
     except DeskError as error:
         state |= {"tried": ctx.now().isoformat(), "error": [error.message, error.hint]}
         with write(ctx.control) as connection:
