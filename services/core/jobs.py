@@ -89,6 +89,11 @@ class Stopped(DeskError):
     """The job was asked to stop (SIGTERM or SIGINT) and cleaned up."""
 
 
+class _Stop(BaseException):
+    """Raised where the signal finds the work. No `Exception`: libraries swallow those where
+    they tidy up (a connection that goes back to its pool), and the signal would be lost."""
+
+
 class JobHandle:
     """What the work uses to say where it is. Safe to call from any thread."""
 
@@ -215,7 +220,7 @@ def run(
 ) -> Job:
     """Do the work of a job in this process and write how it ended.
 
-    SIGTERM and SIGINT raise `Stopped` inside the work, which cleans up as for any error.
+    SIGTERM and SIGINT end the work where it is; it cleans up as for any error.
 
     Args:
         work: gets a handle, returns a JSON-serialisable result.
@@ -225,6 +230,7 @@ def run(
         The ended job. The error of a failed one is in its row, for a person.
 
     Raises:
+        Stopped: it was asked to stop.
         whatever `work` raised, after the row was written.
     """
     with liveness.owned(ctx, job.id):
@@ -234,6 +240,13 @@ def run(
         try:
             with _signals_raise():
                 result = work(handle)
+        except _Stop as stop:
+            stopped = Stopped(
+                f"The job was asked to stop ({stop}) and cleaned up.",
+                "Start it again when you are ready.",
+            )
+            _end(ctx, handle, job, error=stopped)
+            raise stopped from stop
         except BaseException as error:
             _end(ctx, handle, job, error=error)
             raise
@@ -389,10 +402,7 @@ def _signals_raise() -> Iterator[None]:
         # A second signal must not interrupt the cleaning up.
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         signal.signal(signal.SIGINT, signal.SIG_IGN)
-        raise Stopped(
-            f"The job was asked to stop ({signal.Signals(number).name}) and cleaned up.",
-            "Start it again when you are ready.",
-        )
+        raise _Stop(signal.Signals(number).name)
 
     before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}
     try:

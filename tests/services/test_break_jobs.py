@@ -280,3 +280,21 @@ def test_a_control_database_deleted_under_a_backup_is_said_and_the_backup_is_fou
         assert backup.run(anew, operator).state is jobs.JobState.SUCCEEDED
     finally:
         anew.close()
+
+
+def test_a_stop_signal_is_not_lost_in_a_library_that_swallows_errors(ctx, operator):
+    """As SQLAlchemy's pool does while it takes a connection back."""
+    job = jobs.create(ctx, operator, "backup", lock=LOCK)
+
+    def work(_handle: jobs.JobHandle) -> dict[str, object]:
+        try:
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(5)
+        except Exception:
+            pytest.fail("swallowed")
+        return {}
+
+    with pytest.raises(jobs.Stopped, match="asked to stop"):
+        jobs.run(ctx, job, work)
+    ended = jobs.get(ctx, job.id)
+    assert ended.state is jobs.JobState.FAILED and "SIGTERM" in ended.error
