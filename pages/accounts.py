@@ -97,7 +97,7 @@ def _table(ctx: Context, shown: list[Account], total: int) -> Account | None:
         selection_mode="single-row",
         # Another list is another table: a position must never point at somebody else.
         key=f"accounts_table_{'-'.join(account.id for account in shown)}",
-        alt="Accounts with name, role, state and last sign-in",
+        alt="Accounts with name, state, role and last sign-in; Shift and Space open a row",
     )
     st.caption(
         f"{plural(len(shown), 'account')} of {total}"

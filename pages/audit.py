@@ -171,7 +171,9 @@ def _table(events: tuple[AuditEvent, ...], page: int) -> AuditEvent | None:
         width="stretch",
         height="content" if len(events) <= 15 else 560,
         column_config={
-            "When": st.column_config.DatetimeColumn(format="D MMM YYYY HH:mm", width=130),
+            "When": st.column_config.DatetimeColumn(
+                format="D MMM YYYY HH:mm", width=130, help="In your time zone"
+            ),
             "Who": st.column_config.TextColumn(width=95),
             "What": st.column_config.TextColumn(width=200),
             "Outcome": st.column_config.MultiselectColumn(
@@ -184,7 +186,7 @@ def _table(events: tuple[AuditEvent, ...], page: int) -> AuditEvent | None:
         selection_mode="single-row",
         # New entries move the rows: a selection belongs to exactly this list.
         key=f"audit_table_{page}_{events[0].id}_{events[-1].id}_{len(events)}",
-        alt="Audit log entries: when, who, what, outcome",
+        alt="Audit log entries: when, who, what, outcome; Shift and Space open a row",
     )
     rows = picked.selection.rows
     return events[rows[0]] if rows and rows[0] < len(events) else None

@@ -144,7 +144,7 @@ def _table(ctx: Context, found: SnapshotPage, *, narrow: bool) -> None:
         selection_default={
             "selection": {"rows": [n for n, row in enumerate(rows) if row.id == wanted]}
         },
-        alt=f"{form.plural(found.total, 'backup')}, newest first",
+        alt=f"{form.plural(found.total, 'backup')}, newest first; Shift and Space open a row",
         column_config={
             # The grid writes white or black on these; both modes can be read with the dark ones.
             "State": st.column_config.MultiselectColumn(

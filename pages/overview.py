@@ -131,7 +131,12 @@ def show_strip(actor: Actor, days: tuple[DayState, ...]) -> None:
             if any(d.mark is mark for d in days)
         ]
         with st.container(horizontal=True, vertical_alignment="center", gap="small"):
-            st.markdown(f"**Last {STRIP_DAYS} days**", width="content")
+            st.markdown(
+                f"**Last {STRIP_DAYS} days**",
+                width="content",
+                help="One tick per day, counted in UTC. Verified: the backup was read back in "
+                "full and is as it was made.",
+            )
             st.caption(" · ".join(counted) or "Nothing to show yet", width="stretch")
             told = [day for day in reversed(days) if day.snapshots or day.errors]
             picked = None

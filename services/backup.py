@@ -214,7 +214,8 @@ def _run(ctx: Context, job: jobs.Job, watcher: Callable[[str, float | None], Non
     try:
         ended = jobs.run(ctx, job, work, watcher=watcher)
     except BaseException as error:
-        message = describe(error)[0] if isinstance(error, DeskError) else "It met a bug"
+        message = describe(error)[0] if isinstance(error, DeskError) else "It met a bug."
+        message = f"The backup failed. {message}"
         subject = ("job", job.id)
         audit.note(ctx, actor, "backup.failed", subject, message, outcome="failed")
         raise

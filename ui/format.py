@@ -15,6 +15,7 @@ NONE = "–"
 """Stands where there is no value."""
 
 _MARKDOWN = re.compile(r"([\\`*_{}\[\]<>()#+\-.!|$:~^=&@])")
+_ADDRESS = re.compile(r"https?(?=://)|www(?=\.)|\w(?=@)", re.IGNORECASE)
 _SNAPSHOT_ID = re.compile(r"\b(\d{8}T\d{6})Z-[0-9a-z]+\b")
 _UNITS = ("bytes", "kB", "MB", "GB", "TB", "PB")
 
@@ -153,6 +154,8 @@ def plain(text: str) -> str:
     """Text from data, made safe to stand in Markdown: shown as it is, nothing is fetched.
 
     Streamlit renders labels, captions and messages as Markdown, where an image in a product
-    name would call a foreign server from the administrator's browser.
+    name would call a foreign server from the administrator's browser. It also makes links of
+    addresses, escaped or not; an invisible word joiner keeps them text.
     """
-    return _MARKDOWN.sub(r"\\\1", " ".join(text.split()))
+    told = _ADDRESS.sub("\\g<0>\u2060", " ".join(text.split()))
+    return _MARKDOWN.sub(r"\\\1", told)

@@ -13,7 +13,7 @@ from services.core.access import Permission
 from services.people.sessions import Session
 from services.shop.sample_state import is_sample
 from ui import dialogs, sample_data, session, sign_in
-from ui.format import plain
+from ui.format import plain, viewer_zone
 from ui.messages import say_what_was_kept
 
 
@@ -118,7 +118,10 @@ def _refusal(person: Session, room: Room) -> Callable[[], None]:
 def _foot(person: Session) -> None:
     ctx = session.context()
     settings, actor = ctx.settings, person.actor
-    st.caption(f"Signed in as **{plain(actor.name)}** · {plain(actor.role)}")
+    zone = f"{ctx.now().astimezone(viewer_zone()):%Z}"
+    st.caption(
+        f"Signed in as **{plain(actor.name)}** · {plain(actor.role)}  \nTimes in {plain(zone)}"
+    )
     with st.container(horizontal=True, gap="small"):
         if st.button("Sign out", key="sign_out", type="tertiary", icon=":material/logout:"):
             session.forget()

@@ -140,7 +140,7 @@ def show_undo(ctx: Context, actor: Actor, offer: UndoOffer) -> None:
     done = "Undone" if offer.was_undo else "Restored"
     notes = list((job.result or {}).get("notes", []))
     if job.state is JobState.SUCCEEDED:
-        notes.insert(0, "Checked: what is live now equals the backup.")
+        notes.insert(0, "Checked right after: everything live equalled the backup.")
     with (
         st.container(border=True, key="undo_offer"),
         st.container(horizontal=True, vertical_alignment="center"),

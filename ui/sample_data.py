@@ -38,14 +38,18 @@ def offer(ctx: Context, actor: Actor) -> None:
 def _remove() -> None:
     ctx, actor = guard(Permission.SAMPLE_MANAGE)
     st.markdown(
-        "The made-up shop is moved aside: its database with the knowledge base in it, its "
-        "vectors, its pictures and its module. Nothing is deleted; backups, accounts and the "
-        "audit log stay as they are, and the same place offers to put it back."
+        "The made-up shop is moved aside: its database with the knowledge base, its vectors and "
+        "its pictures. Nothing is deleted, and this place then offers to put it back. Backups, "
+        "accounts and the audit log stay as they are."
     )
     st.caption(plain(sample.ATTACH_HINT))
-    typed = st.text_input(f"Type “{sample.REMOVE_WORD}” to go on", key="sample_typed")
-    if st.button("Move it aside", key="sample_remove_now", type="primary"):
+    with st.form("sample_form", border=False):
+        typed = st.text_input(
+            f"Type **{sample.REMOVE_WORD}** to go on", key="sample_typed", autocomplete="off"
+        )
+        asked = st.form_submit_button("Move it aside", key="sample_remove_now", type="primary")
+    if asked:
         with shown_errors():
             folder = sample.remove(ctx, actor, typed)
-            say_after_rerun(f"The sample shop lies in {folder.name}")
+            say_after_rerun(f"The sample shop was moved to {folder.name}")
             st.rerun()

@@ -160,7 +160,7 @@ def refuse(ctx: Context, actor: Actor, permission: Permission) -> None:
 def head(title: str) -> None:
     """Write a page's heading, and its name into the browser's tab."""
     st.set_page_config(page_title=f"{title} · InsightShop Admin")
-    st.title(title)
+    st.title(title, anchor=False)
 
 
 def open_page(title: str, permission: Permission, *, lead: str = "") -> tuple[Context, Actor]:

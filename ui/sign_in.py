@@ -49,7 +49,7 @@ def enter(page_title: str) -> Session:
 
 def _way_in(ctx: Context, page_title: str) -> None:
     with _narrow():
-        st.title("InsightShop Admin")
+        st.title("InsightShop Admin", anchor=False)
         if accounts.first_start(ctx):
             _first_administrator(ctx)
         elif _INVITED in st.session_state:

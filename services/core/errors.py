@@ -149,7 +149,7 @@ def describe(error: BaseException) -> tuple[str, str, str]:
     log.error("unexpected error %s", error_id, exc_info=error)
     return (
         "Something went wrong that the desk did not foresee.",
-        f"Look for {error_id} in the log; nobody else can see what happened.",
+        f"Whoever runs the server finds what happened in the log, under {error_id}.",
         error_id,
     )
 

@@ -296,7 +296,7 @@ def test_restoring_shows_what_changes_wants_the_word_puts_back_and_undoes(desk, 
     assert wait_for_the_job(desk, "restore").state is JobState.SUCCEEDED
     assert products(shop) == 40
     after = seen("backups", "operator")
-    assert "Restored" in said(after) and "what is live now equals the backup" in said(after)
+    assert "Restored" in said(after) and "everything live equalled the backup" in said(after)
     assert "undo" not in keys(seen("backups", "manager"))
     after.button(key="undo").click().run()
     assert not after.exception

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
@@ -109,3 +110,12 @@ def test_a_sentence_tells_a_backup_by_its_time_where_the_viewer_is():
     told = form.with_times("Restored the database from 20261122T010010Z-mi8k", BERLIN)
     assert told == "Restored the database from the backup of 22 Nov 2026, 02:00 CET"
     assert form.with_times("20261399T990000Z-mi8k stays", BERLIN) == "20261399T990000Z-mi8k stays"
+
+
+@pytest.mark.parametrize(
+    "text", ["see http://evil.example/x", "WWW.evil.example", "ada@evil.example"]
+)
+def test_no_address_in_data_becomes_a_link(text):
+    shown = form.plain(text)
+    assert not re.search(r"https?://|www\.|[a-z]@", shown.replace("\\", ""), re.IGNORECASE)
+    assert shown.replace("\\", "").replace("\u2060", "") == text
