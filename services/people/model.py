@@ -55,13 +55,22 @@ def from_row(row: Any) -> Account:
     return Account(**values)
 
 
+def as_typed(name: str) -> str:
+    """A name that somebody typed, fit to be looked up and recorded.
+
+    Half of a surrogate pair, which a hand-made request can hold, is in no name and would be
+    refused by the database as a bug.
+    """
+    return name.encode("utf-8", "replace").decode("utf-8").strip().lower()
+
+
 def check_names(username: str, display_name: str) -> tuple[str, str]:
     """Both names as they are kept.
 
     Raises:
         Invalid: one of them can't be used; says why.
     """
-    username, display_name = username.strip().lower(), " ".join(display_name.split())
+    username, display_name = as_typed(username), " ".join(display_name.split())
     if not _USERNAME.fullmatch(username):
         raise Invalid(
             "A user name has 2 to 64 letters, digits or . _ - @, and begins with a letter or "

@@ -93,4 +93,4 @@ def _nobodys_hash(cost: int) -> str:
 
 def _bytes(password: str) -> bytes:
     # The same letters typed on two systems may arrive composed or decomposed.
-    return unicodedata.normalize("NFC", password).encode("utf-8")
+    return unicodedata.normalize("NFC", password).encode("utf-8", "surrogatepass")

@@ -34,7 +34,7 @@ def new_code(groups: int, length: int = 4) -> str:
 def fingerprint(code: str) -> str:
     """sha256 of a code as it is meant: case, spaces and hyphens do not matter."""
     plain = "".join(char for char in code.upper() if char.isalnum())
-    return hashlib.sha256(plain.encode("utf-8")).hexdigest()
+    return hashlib.sha256(plain.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def setup_code(ctx: Context) -> str:

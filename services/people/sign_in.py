@@ -15,7 +15,7 @@ from services.core.access import Actor
 from services.core.context import Context
 from services.core.errors import Conflict, Denied, Refused
 from services.people import passwords, sessions, setup, throttle
-from services.people.model import Account, actor_of, from_row
+from services.people.model import Account, actor_of, as_typed, from_row
 
 WRONG = "Name or password is wrong, or the account is disabled."
 
@@ -145,7 +145,7 @@ def change_password(
 def _row(ctx: Context, username: str) -> Any:
     with read(ctx.control) as connection:
         return connection.execute(
-            select(accounts).where(accounts.c.username == username.strip().lower())
+            select(accounts).where(accounts.c.username == as_typed(username))
         ).first()
 
 

@@ -17,6 +17,7 @@ from services.core import audit
 from services.core.access import Actor, ActorKind
 from services.core.context import Context
 from services.core.errors import Refused
+from services.people.model import as_typed
 
 SETUP = "(setup code)"
 """Stands where a user name would for the first-administrator form; no user name looks so."""
@@ -156,4 +157,4 @@ def _record(
 
 
 def _name(name: str) -> str:
-    return name.strip().lower()[:64]
+    return as_typed(name)[:64]
