@@ -100,7 +100,7 @@ def refresh_if_old(ctx: Context) -> None:
 
 def _refresh_or_remember(ctx: Context, state: dict[str, Any]) -> None:
     try:
-        refresh(ctx, open_store(ctx.settings))
+        refresh(ctx, open_store(ctx.settings, hurried=True))
     except DeskError as error:
         state |= {"tried": ctx.now().isoformat(), "error": [error.message, error.hint]}
         with write(ctx.control) as connection:
