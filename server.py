@@ -8,8 +8,10 @@ from __future__ import annotations
 import base64
 import gc
 import hashlib
+import importlib
 import logging
 import re
+import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -133,7 +135,15 @@ async def _lifespan(_app: st.App) -> AsyncIterator[dict[str, object]]:
     # Opened before the first visitor: what is wrong with a setting shows in the console.
     await run_in_threadpool(session.context)
     tickets.open_window()
+    threading.Thread(target=_import_sign_in, name="import sign-in", daemon=True).start()
     yield {}
+
+
+def _import_sign_in() -> None:
+    # The first visitor's browser loads Streamlit's scripts meanwhile; otherwise they would
+    # wait half a second more, after that, for these.
+    for module in ("ui.navigation", "streamlit_authenticator.controllers"):
+        importlib.import_module(module)
 
 
 def _index_html() -> str:
