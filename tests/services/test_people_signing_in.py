@@ -83,7 +83,13 @@ def test_unknown_name_wrong_password_and_disabled_account_answer_alike(desk, mon
         passwords.bcrypt, "checkpw", lambda a, b: compared.append(b[:7]) or checkpw(a, b)
     )
     answers = set()
-    for name, password in (("nobody", GOOD), ("boss", OTHER), ("shut", GOOD), ("", "x"), ("a\udc80", "b\udc80")):
+    for name, password in (
+        ("nobody", GOOD),
+        ("boss", OTHER),
+        ("shut", GOOD),
+        ("", "x"),
+        ("a\udc80", "b\udc80"),
+    ):
         with pytest.raises(Refused) as refused:
             sign_in.sign_in(desk, name, password)
         answers.add((refused.value.message, refused.value.hint))
@@ -225,7 +231,15 @@ def test_two_browsers_with_one_secret_make_one_password(ctx):
 def test_foreign_and_forged_tokens_are_nobody(desk):
     member(desk, "ada")
     token = token_of(desk, "ada")
-    for wrong in ("", "x", token[:-1], token + "x", sessions.token_hash(token), "é" * 500, "\udc80"):
+    for wrong in (
+        "",
+        "x",
+        token[:-1],
+        token + "x",
+        sessions.token_hash(token),
+        "é" * 500,
+        "\udc80",
+    ):
         assert sessions.check(desk, wrong) is None
 
 

@@ -326,4 +326,6 @@ def test_credentials_of_the_environments_own_chain_work(
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(profile))
     monkeypatch.setenv("AWS_PROFILE", "desk")
     nothing = {"aws_access_key_id": None, "aws_secret_access_key": None}
-    open_store(s3_settings(rclone_server, rclone_server.make_bucket(), **nothing)).check()
+    store = open_store(s3_settings(rclone_server, rclone_server.make_bucket(), **nothing))
+    store.check()
+    assert list(store.list("")) == []
