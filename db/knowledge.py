@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import json
+from typing import Any
+
 from sqlalchemy import (
     JSON,
     Boolean,
     Column,
+    Dialect,
     ForeignKey,
     Index,
     Integer,
@@ -13,10 +17,31 @@ from sqlalchemy import (
     String,
     Table,
     Text,
+    TypeDecorator,
     UniqueConstraint,
 )
 
 from db.control import NAMING, UtcDateTime
+
+
+class ExactJson(TypeDecorator[Any]):
+    """Any JSON value, kept to the last digit.
+
+    A column declared JSON has numeric affinity in SQLite: a bare 9223372036854775808 or 1.0
+    would come back as another number. As TEXT it stays what was written.
+    """
+
+    impl = Text
+    cache_ok = True
+
+    def process_bind_param(self, value: Any, dialect: Dialect) -> str:
+        """Write the value as JSON; None is JSON's null."""
+        return json.dumps(value)
+
+    def process_result_value(self, value: str | None, dialect: Dialect) -> Any:
+        """Read it back."""
+        return None if value is None else json.loads(value)
+
 
 VERSION_TABLE = "kb_alembic_version"
 
@@ -31,7 +56,7 @@ entries = Table(
     Column("section", String(400), nullable=False),
     Column("key", String(400), nullable=False),
     Column("kind", String(10), nullable=False),  # text, record, group (a dict of entries), value
-    Column("body", JSON, nullable=False),  # a text; {field: text}; {} for a group; any JSON
+    Column("body", ExactJson, nullable=False),  # a text; {field: text}; {} for a group; any JSON
     Column("position", Integer, nullable=False),  # order within the section
     Column("version", Integer, nullable=False, default=1),
     Column("updated_at", UtcDateTime, nullable=False),

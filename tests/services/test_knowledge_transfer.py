@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from services.core import audit
@@ -183,6 +183,7 @@ STORABLE = st.text(
 
 
 @settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@example({"new": {"": 2**63, "one": 1.0, "none": None, "small": 1e-7}})
 @given(
     st.fixed_dictionaries(
         {},

@@ -33,7 +33,7 @@ def upgrade() -> None:
     sa.Column('section', sa.String(length=400), nullable=False),
     sa.Column('key', sa.String(length=400), nullable=False),
     sa.Column('kind', sa.String(length=10), nullable=False),
-    sa.Column('body', sa.JSON(), nullable=False),
+    sa.Column('body', sa.Text(), nullable=False),
     sa.Column('position', sa.Integer(), nullable=False),
     sa.Column('version', sa.Integer(), nullable=False),
     sa.Column('updated_at', sa.DateTime(timezone=True), nullable=False),
