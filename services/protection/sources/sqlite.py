@@ -26,7 +26,7 @@ def capture(path: Path, target: Path, *, patience: float | None = None) -> None:
 
     In rollback-journal mode (the shop's) the file is copied as it lies, under SQLite's own
     shared lock: while one is held nobody may write to the file, and committed rows are
-    nowhere else. That holds writers up for half as long as the online backup would. In WAL
+    nowhere else. Writers wait for no longer than a plain file copy takes. In WAL
     mode it is one step of the online backup; one, because a stepped copy begins anew at
     every foreign write and never ends under a busy shop. The live file is opened read-only,
     and its journal mode and page size stay as they are.
