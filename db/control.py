@@ -160,12 +160,68 @@ snapshots = Table(
     Column("asked_by", String(120), nullable=False),
     Column("plain_bytes", BigInteger, nullable=False),
     Column("stored_bytes", BigInteger, nullable=False),
-    Column("components", JSON, nullable=False),  # [{"name", "plain_bytes", "stored_bytes"}]
+    # One object for each: name, part, plain_bytes, stored_bytes, origin.
+    Column("components", JSON, nullable=False),
     Column("headline", JSON, nullable=False),  # {"orders": 300, ...}: what people look for
     Column("manifest_sha256", String(64), nullable=False),
-    Column("verified_at", UtcDateTime),  # read back in full and equal to its manifest
-    Column("verify_error", Text),
+    Column("read_back_at", UtcDateTime),  # every stored byte was read and is as it was sent
+    Column("verified_at", UtcDateTime),  # a drill restored it aside and found it equal
+    Column("verify_error", Text),  # what the last look (of either kind) found wrong
+    Column("drill_seconds", Float),  # how long that restore took, measured
+    Column("signed", Boolean, nullable=False, default=False),
+    Column("encrypted", Boolean, nullable=False, default=False),
+    Column("pin", JSON),  # {"note", "by", "at"}: retention keeps it
+    Column("storage", String(20), nullable=False, default="standard"),  # standard, archived, ready
+    Column("copied_at", UtcDateTime),  # complete in the second store, every object compared
+    Column("copy_error", Text),
     Column("indexed_at", UtcDateTime, nullable=False),
+)
+
+drills = Table(
+    "drills",
+    metadata,
+    Column("id", String(40), primary_key=True),
+    Column("snapshot_id", String(40), nullable=False, index=True),
+    Column("instance", String(64), nullable=False),
+    Column("place", String(20), nullable=False),  # "store" or "copy"
+    Column("at", UtcDateTime, nullable=False, index=True),
+    Column("seconds", Float, nullable=False),
+    Column("passed", Boolean, nullable=False),
+    Column("host", String(120), nullable=False),
+    Column("asked_by", String(120), nullable=False),
+    Column("error", Text),
+    Column("evidence", JSON, nullable=False),  # [{"name", "passed", "found", "seconds"}, ...]
+)
+
+stored_pictures = Table(
+    "stored_pictures",
+    metadata,
+    Column("instance", String(64), primary_key=True),
+    Column("sha256", String(64), primary_key=True),  # of the picture itself
+    Column("key", String(200), nullable=False),
+    Column("plain_bytes", BigInteger, nullable=False),
+    Column("stored_bytes", BigInteger, nullable=False),
+    Column("stored_sha256", String(64), nullable=False),
+    Column("encryption", String(20), nullable=False),
+)
+
+retrievals = Table(
+    "retrievals",
+    metadata,
+    Column("id", String(32), primary_key=True),
+    Column("snapshot_id", String(40), nullable=False, index=True),
+    Column("instance", String(64), nullable=False),
+    Column("state", String(20), nullable=False),  # waiting, ready, expired, failed, dropped
+    Column("tier", String(20), nullable=False),
+    Column("days", Integer, nullable=False),  # how long the copies stay readable
+    Column("asked_by", String(120), nullable=False),
+    Column("asked_at", UtcDateTime, nullable=False),
+    Column("looked_at", UtcDateTime),
+    Column("ready_at", UtcDateTime),
+    Column("ready_until", UtcDateTime),
+    Column("objects", Integer, nullable=False),
+    Column("objects_ready", Integer, nullable=False),
+    Column("error", Text),
 )
 
 samples = Table(

@@ -16,7 +16,7 @@ from sqlalchemy import Connection, Engine, column, inspect, select, table
 from db.engine import read_only_sqlite, shop_engine, sqlite_url, write
 from db.knowledge import VERSION_TABLE
 
-CONTROL_HEAD = "c0001"
+CONTROL_HEAD = "c0002"
 KNOWLEDGE_HEAD = "k0001"
 """Newest revision of each environment; a test holds them against the scripts."""
 

@@ -50,8 +50,8 @@ def _sentence(ctx: Context, facts: Facts, posture: Posture) -> str:
     if facts.recovery_seconds is not None:
         text += f", in **about {form.duration(_round(facts.recovery_seconds))}**"
     text += "."
-    if point.verified_at is not None:
-        text += f" That backup was read back in full {form.age(point.verified_at, now)}."
+    if point.read_back_at is not None:
+        text += f" That backup was read back in full {form.age(point.read_back_at, now)}."
     else:
         text += " That backup has not been read back in full yet."
     if posture.state is State.AT_RISK:
@@ -76,12 +76,12 @@ def show_figures(ctx: Context, facts: Facts, days: tuple[DayState, ...]) -> None
             "Newest backup",
             form.age(newest.at, now) if newest else "none",
             f"{form.when_short(newest.at, now)}, "
-            + ("verified" if newest.verified_at else "not verified")
+            + ("verified" if newest.read_back_at else "not verified")
             if newest
             else "make the first one",
             form.when(newest.at) if newest else "",
         )
-        checked = verified.verified_at if verified else None
+        checked = verified.read_back_at if verified else None
         _figure(
             "Last verified",
             form.age(checked, now),

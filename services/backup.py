@@ -379,7 +379,7 @@ def _command_list(ctx: Context, actor: Actor, answer: dict[str, Any], as_json: b
                 "asked_by": row.asked_by,
                 "plain_bytes": row.plain_bytes,
                 "stored_bytes": row.stored_bytes,
-                "verified_at": row.verified_at.isoformat() if row.verified_at else None,
+                "read_back_at": row.read_back_at.isoformat() if row.read_back_at else None,
                 "verify_error": row.verify_error,
             }
             for row in rows
@@ -388,7 +388,7 @@ def _command_list(ctx: Context, actor: Actor, answer: dict[str, Any], as_json: b
     }
     if not as_json:
         for row in rows:
-            known = "damaged" if row.verify_error else "verified" if row.verified_at else "-"
+            known = "damaged" if row.verify_error else "verified" if row.read_back_at else "-"
             print(
                 f"{row.id}  {row.created_at:%Y-%m-%d %H:%M} UTC  {row.plain_bytes / 1e6:10,.1f} MB"
                 f"  {known:8}  {row.reason} ({row.asked_by})"

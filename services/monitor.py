@@ -130,7 +130,7 @@ def _snapshot(rows: tuple[SnapshotRow, ...]) -> Snapshot | None:
     if not rows:
         return None
     row = rows[0]
-    return Snapshot(row.id, row.created_at, row.verified_at, row.verify_error or "")
+    return Snapshot(row.id, row.created_at, row.read_back_at, row.verify_error or "")
 
 
 def _look_inside(ctx: Context) -> tuple[bool, Trouble | None]:

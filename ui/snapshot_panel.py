@@ -44,7 +44,7 @@ def state_of(row: SnapshotRow) -> str:
     """The word for how far a backup can be trusted."""
     if row.verify_error:
         return "damaged"
-    return "verified" if row.verified_at else "not verified"
+    return "verified" if row.read_back_at else "not verified"
 
 
 def show(ctx: Context, actor: Actor, snapshot_id: str) -> None:
@@ -78,7 +78,7 @@ def _head(ctx: Context, row: SnapshotRow) -> None:
             st.rerun()
     word = state_of(row)
     icon = {"verified": "check_circle", "damaged": "error"}.get(word, "circle")
-    checked = f" {form.age(row.verified_at, now)}" if row.verified_at else ""
+    checked = f" {form.age(row.read_back_at, now)}" if row.read_back_at else ""
     held = " · ".join(
         form.plural(row.headline[name], noun)
         for name, noun in _HEADLINES.items()

@@ -19,7 +19,11 @@ class Permission(enum.StrEnum):
     BACKUP_VIEW = "backup.view"
     BACKUP_CREATE = "backup.create"
     BACKUP_DOWNLOAD = "backup.download"
+    BACKUP_PIN = "backup.pin"
     RESTORE = "restore.run"
+    DRILL_RUN = "drill.run"
+    RETENTION_RUN = "retention.run"
+    STORE_MANAGE = "store.manage"
     MONITORING_VIEW = "monitoring.view"
     ACCOUNTS_MANAGE = "accounts.manage"
     AUDIT_VIEW = "audit.view"
@@ -36,7 +40,9 @@ ROLES: dict[str, frozenset[Permission]] = {
         Permission.BACKUP_VIEW,
         Permission.BACKUP_CREATE,
         Permission.BACKUP_DOWNLOAD,
+        Permission.BACKUP_PIN,
         Permission.RESTORE,
+        Permission.DRILL_RUN,
     },
     "manager": _VIEW | {Permission.BACKUP_VIEW},
 }

@@ -83,6 +83,57 @@ class Settings(BaseSettings):
     )
     aws_secret_access_key: SecretStr | None = Field(None, description="Its secret.")
     aws_session_token: SecretStr | None = Field(None, description="Of temporary credentials.")
+    backup_age_recipients: str | None = Field(
+        None,
+        description="Encrypts every backup for these age keys (`age1...`, separated by commas); "
+        "whoever holds one of the identities can open it.",
+    )
+    backup_age_identity_file: Path | None = Field(
+        None,
+        description="File with the age identity; only where one restores or drills. "
+        "A relative path starts at `$DESK_HOME`.",
+    )
+    backup_signing_key: SecretStr | None = Field(
+        None,
+        description="Signs manifests (HMAC-SHA256), 32 or more characters; several separated by "
+        "commas: the first signs, each is accepted. An unsigned manifest is then refused.",
+    )
+    backup_copy_url: str | None = Field(
+        None,
+        description="Second store for a copy of every snapshot: `file:FOLDER` or "
+        "`s3://BUCKET/PREFIX`, with the same credentials.",
+    )
+    backup_s3_encryption: Literal["auto", "none", "sse-s3", "sse-kms"] = Field(
+        "auto",
+        description="Encryption at rest that is asked of S3, and checked on every object: `auto` "
+        "is `sse-s3` at AWS and `none` at other servers.",
+    )
+    backup_s3_kms_key: str | None = Field(
+        None, description="KMS key of `sse-kms` (id, ARN or alias); the account's own by default."
+    )
+    keep_days: int = Field(30, ge=0, le=3660, description="Retention: the newest of each day.")
+    keep_weeks: int = Field(8, ge=0, le=520, description="Retention: the newest of each week.")
+    keep_months: int = Field(12, ge=0, le=240, description="Retention: the newest of each month.")
+    keep_minimum: int = Field(
+        7, ge=1, le=10_000, description="Retention never leaves fewer snapshots than this."
+    )
+    archive_after_days: int = Field(
+        0,
+        ge=0,
+        le=3650,
+        description="Days after which S3 moves `data/` to `ARCHIVE_CLASS`; 0: never.",
+    )
+    archive_class: Literal["GLACIER_IR", "GLACIER", "DEEP_ARCHIVE"] = Field(
+        "GLACIER", description="Storage class of archived snapshots."
+    )
+    object_lock_days: int = Field(
+        0, ge=0, le=3650, description="Days for which S3 Object Lock keeps new objects; 0: off."
+    )
+    aws_secrets_insightshop: str | None = Field(
+        None,
+        description="Name of a Secrets Manager secret, a JSON object of settings; an explicit "
+        "variable wins over it.",
+    )
     backup_temp_dir: Path | None = Field(
         None,
         description="Room for one copy of the database while it is captured or restored; "
@@ -118,7 +169,7 @@ class Settings(BaseSettings):
             raise ValueError("sqlite:///FILE or postgresql://USER:PASSWORD@HOST/NAME")
         return value
 
-    @field_validator("backup_store_url")
+    @field_validator("backup_store_url", "backup_copy_url")
     @classmethod
     def _store_is_known(cls, value: str | None) -> str | None:
         if value is not None and not value.startswith(("file:", "s3://")):

@@ -28,9 +28,11 @@ from services.protection.manifest import (
 from services.protection.model import (
     Manifest,
     Part,
+    Pin,
     RefreshResult,
     SnapshotPage,
     SnapshotRow,
+    Storage,
 )
 from services.protection.stores import open_store
 from services.protection.stores.base import Store
@@ -188,13 +190,13 @@ def load_manifest(ctx: Context, store: Store, snapshot_id: str) -> Manifest:
 
 
 def record(
-    ctx: Context, manifest: Manifest, data: bytes, *, verified_at: datetime | None = None
+    ctx: Context, manifest: Manifest, data: bytes, *, read_back_at: datetime | None = None
 ) -> bool:
     """Put a manifest into the index.
 
     Args:
         data: the manifest as it lies in the store.
-        verified_at: when its objects were read back and found equal, if they were.
+        read_back_at: when its objects were read back and found equal, if they were.
 
     Returns:
         Whether it was new.
@@ -213,6 +215,7 @@ def record(
                 "part": component.part.value,
                 "plain_bytes": component.plain_bytes,
                 "stored_bytes": component.stored_bytes,
+                "origin": component.origin,
             }
             for component in manifest.components
         ],
@@ -220,8 +223,12 @@ def record(
             name: manifest.tables[name].rows for name in HEADLINE_TABLES if name in manifest.tables
         },
         "manifest_sha256": hashlib.sha256(data).hexdigest(),
-        "verified_at": verified_at,
+        "read_back_at": read_back_at,
+        "verified_at": None,
         "verify_error": None,
+        "signed": False,
+        "encrypted": manifest.encrypted,
+        "storage": Storage.STANDARD.value,
         "indexed_at": ctx.now(),
     }
     with write(ctx.control) as connection:
@@ -244,7 +251,7 @@ def record_verification(ctx: Context, snapshot_id: str, error: str | None) -> Sn
         connection.execute(
             update(snapshots)
             .where(_ours(ctx), snapshots.c.id == snapshot_id)
-            .values(verified_at=None if error else ctx.now(), verify_error=error)
+            .values(read_back_at=None if error else ctx.now(), verify_error=error)
         )
     return find(ctx, snapshot_id)
 
@@ -263,11 +270,11 @@ def _filtered(query: Select[Any], search: str, state: str) -> Select[Any]:
         columns = (snapshots.c.id, snapshots.c.reason, snapshots.c.asked_by)
         query = query.where(or_(*(column.icontains(search, autoescape=True) for column in columns)))
     if state == "verified":
-        query = query.where(snapshots.c.verified_at.is_not(None))
+        query = query.where(snapshots.c.read_back_at.is_not(None))
     elif state == "damaged":
         query = query.where(snapshots.c.verify_error.is_not(None))
     elif state == "unverified":
-        query = query.where(snapshots.c.verified_at.is_(None), snapshots.c.verify_error.is_(None))
+        query = query.where(snapshots.c.read_back_at.is_(None), snapshots.c.verify_error.is_(None))
     elif state:
         raise Invalid(f"{state[:40]!r} is no state of a snapshot.")
     return query
@@ -299,9 +306,24 @@ def _row(row: Any) -> SnapshotRow:
         stored_bytes=row.stored_bytes,
         headline=dict(row.headline),
         parts=frozenset(Part(component["part"]) for component in row.components),
-        verified_at=row.verified_at,
+        read_back_at=row.read_back_at,
         verify_error=row.verify_error,
+        verified_at=row.verified_at,
+        drill_seconds=row.drill_seconds,
+        signed=row.signed,
+        encrypted=row.encrypted,
+        pin=_pin(row.pin),
+        storage=Storage(row.storage),
+        copied_at=row.copied_at,
+        copy_error=row.copy_error,
+        origins=frozenset(filter(None, (part.get("origin") for part in row.components))),
     )
+
+
+def _pin(value: dict[str, str] | None) -> Pin | None:
+    if value is None:
+        return None
+    return Pin(value["note"], value["by"], datetime.fromisoformat(value["at"]))
 
 
 def _state(ctx: Context) -> dict[str, Any]:

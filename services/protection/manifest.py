@@ -21,16 +21,26 @@ from services.protection.model import (
     CollectionFacts,
     Component,
     Manifest,
+    Neighbours,
     Part,
     TableFacts,
+    VectorMatch,
 )
 
 MAX_MANIFEST_BYTES = 16 * 1024 * 1024
 """A real one has some kilobytes; more is not read."""
 
+_ADDED: dict[int, dict[str, Any]] = {
+    1: {"engines": {}, "neighbours": {}, "match": None},
+    MANIFEST_FORMAT: {},
+}
+"""Of each format that is read: the fields that it did not have yet."""
+
 _MOST = 2**63 - 1
 """What a database can hold as a number."""
 _MOST_TEXT = 10_000
+_MOST_QUESTIONS = 1000
+ENCRYPTIONS = ("none", "age")
 
 SNAPSHOT_ID = re.compile(r"\d{8}T\d{6}Z-[0-9a-z]{4}")
 T = TypeVar("T")
@@ -96,12 +106,14 @@ def from_json(data: bytes) -> Manifest:
         raise _broken("it is not valid JSON") from error
     if not isinstance(values, dict):
         raise _broken("it is not a JSON object")
-    if values.get("format") != MANIFEST_FORMAT or isinstance(values.get("format"), bool):
+    known = values.get("format") in _ADDED and not isinstance(values.get("format"), bool)
+    if not known:
         raise Broken(
             f"This manifest is of format {str(values.get('format'))[:20]}; this desk knows "
             f"format {MANIFEST_FORMAT}.",
             "It was written by a newer version: update the desk to use this snapshot.",
         )
+    values = _ADDED[values["format"]] | values
     expected = {field.name for field in fields(Manifest)}
     if values.keys() != expected:
         odd = sorted(expected.symmetric_difference(values))[0]
@@ -129,8 +141,12 @@ def _manifest(values: dict[str, Any]) -> Manifest:
         image_bytes=_count(values, "image_bytes"),
         revisions=_mapping(values, "revisions", _is_text),
         tools=_mapping(values, "tools", _is_text),
-        step_seconds=_mapping(values, "step_seconds", _is_seconds),
+        step_seconds=_mapping(values, "step_seconds", _is_number),
+        engines=_mapping(values, "engines", _is_text),
+        neighbours=_mapping(values, "neighbours", _neighbours),
+        match=_match(values["match"]),
         notes=tuple(_is_text(note) for note in _list(values, "notes")),
+        format=values["format"],
         extra=_dict(values, "extra"),
     )
     if not snapshot_id.startswith(_second(manifest.created_at)):
@@ -145,14 +161,17 @@ def _manifest(values: dict[str, Any]) -> Manifest:
 
 
 def _component(value: Any, instance: str, snapshot_id: str) -> Component:
+    if isinstance(value, dict):
+        value = {"origin": ""} | value  # format 1 knew none
     if not isinstance(value, dict) or value.keys() != {field.name for field in fields(Component)}:
         raise _broken("a component does not have the fields of one")
     name = _matching(value, "name", _NAME)
-    if value["key"] != data_key(instance, snapshot_id, name):
+    origin = _matching(value, "origin", SNAPSHOT_ID) if value["origin"] else ""
+    if origin >= snapshot_id or value["key"] != data_key(instance, origin or snapshot_id, name):
         raise _broken(f"the component {name} points outside its snapshot")
     if value["part"] not in set(Part):
         raise _broken(f"the component {name} is of an unknown part")
-    if value["compression"] not in ("zstd", "none") or value["encryption"] != "none":
+    if value["compression"] not in ("zstd", "none") or value["encryption"] not in ENCRYPTIONS:
         raise _broken(f"the component {name} is packed in a way that this desk does not know")
     return Component(
         name=name,
@@ -165,6 +184,7 @@ def _component(value: Any, instance: str, snapshot_id: str) -> Component:
         compression=value["compression"],
         encryption=value["encryption"],
         open_with=_text(value, "open_with"),
+        origin=origin,
     )
 
 
@@ -179,6 +199,38 @@ def _collection(value: Any) -> CollectionFacts:
         raise _broken("the facts of a collection are not what they must be")
     dimension = None if value["dimension"] is None else _count(value, "dimension")
     return CollectionFacts(_count(value, "count"), dimension, _text(value, "space"))
+
+
+def _neighbours(value: Any) -> tuple[Neighbours, ...]:
+    if not isinstance(value, list) or len(value) > _MOST_QUESTIONS:
+        raise _broken("the neighbours of a collection are not what they must be")
+    found = []
+    for each in value:
+        if not isinstance(each, dict) or each.keys() != {"id", "nearest", "distances"}:
+            raise _broken("the neighbours of a vector are not what they must be")
+        found.append(
+            Neighbours(
+                _text(each, "id"),
+                tuple(_is_text(near) for near in _list(each, "nearest")),
+                tuple(_is_number(far) for far in _list(each, "distances")),
+            )
+        )
+    return tuple(found)
+
+
+def _match(value: Any) -> VectorMatch | None:
+    if value is None:
+        return None
+    if not isinstance(value, dict) or value.keys() != {item.name for item in fields(VectorMatch)}:
+        raise _broken("what is said of vectors and products is not what it must be")
+    return VectorMatch(
+        products=_count(value, "products"),
+        vectors=_count(value, "vectors"),
+        without_vector=tuple(_is_text(found) for found in _list(value, "without_vector")),
+        without_product=tuple(_is_text(found) for found in _list(value, "without_product")),
+        missing=_count(value, "missing"),
+        stray=_count(value, "stray"),
+    )
 
 
 def _mapping(values: dict[str, Any], name: str, check: Callable[[Any], T]) -> dict[str, T]:
@@ -236,9 +288,9 @@ def _is_text(value: Any) -> str:
     return value
 
 
-def _is_seconds(value: Any) -> float:
+def _is_number(value: Any) -> float:
     if not isinstance(value, int | float) or isinstance(value, bool) or not math.isfinite(value):
-        raise _broken("the time of a step is not a number")
+        raise _broken("a time or distance is not a number")
     return float(value)
 
 

@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 from datetime import date, datetime
 from typing import Any
 
-MANIFEST_FORMAT = 1
+MANIFEST_FORMAT = 2
+"""Format 1 knew no encryption, no shared components, no neighbours; it is still read."""
 
 PROTECTION_LOCK = "protection"
 """Job lock that backups and restores share: one of them at a time per instance."""
@@ -43,8 +44,9 @@ class Component:
     stored_bytes: int
     stored_sha256: str
     compression: str  # "zstd" or "none"
-    encryption: str  # "none" in this version
+    encryption: str  # "none" or "age"
     open_with: str  # a command line that opens it without this program
+    origin: str = ""  # id of the snapshot below which the object lies; empty: this one
 
 
 @dataclass(frozen=True)
@@ -62,6 +64,27 @@ class CollectionFacts:
     count: int
     dimension: int | None
     space: str
+
+
+@dataclass(frozen=True)
+class Neighbours:
+    """What a vector collection answered when it was backed up, to be asked again in a drill."""
+
+    id: str  # whose embedding was the question
+    nearest: tuple[str, ...]  # ids, nearest first, itself included
+    distances: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class VectorMatch:
+    """Whether the vectors and the active products of a shop belong to each other."""
+
+    products: int  # active ones
+    vectors: int
+    without_vector: tuple[str, ...] = ()  # ids of products, the first `MOST_LISTED`
+    without_product: tuple[str, ...] = ()  # ids of vectors, the first `MOST_LISTED`
+    missing: int = 0  # products without a vector, in all
+    stray: int = 0  # vectors without an active product, in all
 
 
 @dataclass(frozen=True)
@@ -83,6 +106,9 @@ class Manifest:
     revisions: dict[str, str]  # migration environment -> revision
     tools: dict[str, str]  # tool -> version
     step_seconds: dict[str, float]
+    engines: dict[str, str] = field(default_factory=dict)  # "database", "control" -> "sqlite" ...
+    neighbours: dict[str, tuple[Neighbours, ...]] = field(default_factory=dict)  # by collection
+    match: VectorMatch | None = None
     notes: tuple[str, ...] = ()  # what was missing or unusual, for a person
     format: int = MANIFEST_FORMAT
     extra: dict[str, Any] = field(default_factory=dict)
@@ -100,7 +126,29 @@ class Manifest:
     @property
     def stored_bytes(self) -> int:
         """Bytes that lie in the store for this snapshot alone."""
-        return sum(component.stored_bytes for component in self.components)
+        return sum(part.stored_bytes for part in self.components if not part.origin)
+
+    @property
+    def encrypted(self) -> bool:
+        """Whether an identity is needed to open it."""
+        return any(component.encryption != "none" for component in self.components)
+
+
+class Storage(enum.StrEnum):
+    """Where the objects of a snapshot lie."""
+
+    STANDARD = "standard"
+    ARCHIVED = "archived"  # has to be retrieved before it can be read
+    READY = "ready"  # archived, and readable for some days after a retrieval
+
+
+@dataclass(frozen=True)
+class Pin:
+    """Somebody's word that retention must keep a snapshot."""
+
+    note: str
+    by: str
+    at: datetime
 
 
 @dataclass(frozen=True)
@@ -116,8 +164,17 @@ class SnapshotRow:
     stored_bytes: int
     headline: dict[str, int]  # rows of the tables people look for: orders, products, users
     parts: frozenset[Part]
-    verified_at: datetime | None  # read back in full and found equal to its manifest
-    verify_error: str | None
+    read_back_at: datetime | None  # every stored byte was read and is as it was sent
+    verify_error: str | None  # what the last look found wrong
+    verified_at: datetime | None = None  # a drill restored it aside and found it equal
+    drill_seconds: float | None = None  # how long that took, measured
+    signed: bool = False
+    encrypted: bool = False
+    pin: Pin | None = None
+    storage: Storage = Storage.STANDARD
+    copied_at: datetime | None = None
+    copy_error: str | None = None
+    origins: frozenset[str] = frozenset()  # other snapshots whose objects it shares
 
 
 @dataclass(frozen=True)

@@ -344,7 +344,7 @@ class _Making:
         data = to_json(manifest)
         self.sender.send_manifest(data)
         self._listed = True
-        catalog.record(self.ctx, manifest, data, verified_at=self.ctx.now())
+        catalog.record(self.ctx, manifest, data, read_back_at=self.ctx.now())
         leftovers.end(self.ctx, manifest.id)
 
 

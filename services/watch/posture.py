@@ -46,7 +46,7 @@ class Snapshot:
 
     id: str
     at: datetime
-    verified_at: datetime | None
+    read_back_at: datetime | None
     problem: str = ""  # what was wrong when it was last read back
 
 

@@ -14,6 +14,7 @@ import pytest
 import zstandard
 
 from db.engine import write
+from db.migrate import CONTROL_HEAD
 from services import backup
 from services.core import audit, jobs
 from services.core.access import Permission
@@ -65,7 +66,7 @@ def test_a_snapshot_opens_with_standard_tools_and_holds_what_was_there(
     assert made.asked_by == "Operator" and made.reason == "manual"
     assert made.tables["orders"].rows == 60 and made.foreign_key_violations == 1
     assert "kb_restores" not in made.tables
-    assert made.revisions == {"knowledge": "k0001", "control": "c0001"}
+    assert made.revisions == {"knowledge": "k0001", "control": CONTROL_HEAD}
     assert (made.image_count, made.image_bytes) == (3, 4012)
     assert any("no Chroma folder" in note for note in made.notes)
 
@@ -131,7 +132,7 @@ def test_a_picture_that_was_cut_short_in_the_store_is_sent_again(
     stored.write_bytes(b"flo")
     made = _made(ctx, operator)
     assert stored.read_bytes() == b"flower"
-    assert backup.verify(ctx, operator, made.id).verified_at
+    assert backup.verify(ctx, operator, made.id).read_back_at
 
 
 def test_every_step_is_in_the_jobs_log_with_its_figures(ctx, shop, operator):
@@ -196,8 +197,8 @@ def test_an_empty_control_database_and_a_bucket_give_the_list_again(ctx, shop, o
     assert row.headline == {"orders": 60, "products": 40, "users": 12}
     assert row.parts >= {Part.DATABASE, Part.CONTROL, Part.KNOWLEDGE}
     # Whether it is whole is not known before somebody has looked again.
-    assert row.verified_at is None
-    assert backup.verify(ctx, operator, row.id).verified_at
+    assert row.read_back_at is None
+    assert backup.verify(ctx, operator, row.id).read_back_at
 
 
 def test_the_list_follows_the_store_and_leaves_other_tenants_alone(ctx, shop, operator, store_dir):
@@ -219,7 +220,7 @@ def test_the_list_follows_the_store_and_leaves_other_tenants_alone(ctx, shop, op
         b"{}",
         b"\xff\xfe",
         b"[" * 100_000,
-        b'{"format": 2}',
+        b'{"format": 3}',
         b'{"format": 1, "id": "x", "id": "y"}',
     ],
 )
@@ -242,7 +243,7 @@ def test_a_manifest_that_was_altered_after_it_was_listed_is_refused(ctx, shop, o
     with pytest.raises(Broken):
         backup.verify(ctx, operator, made.id)
     row = backup.snapshots(ctx, operator, state="damaged").rows[0]
-    assert row.verified_at is None and "altered" in row.verify_error
+    assert row.read_back_at is None and "altered" in row.verify_error
 
 
 @pytest.mark.parametrize(
@@ -298,7 +299,7 @@ def test_verify_names_the_object_that_is_missing_or_altered(
     with pytest.raises(Broken, match=what.replace(".", r"\.")):
         backup.verify(ctx, operator, made.id)
     row = backup.snapshots(ctx, operator).rows[0]
-    assert row.verified_at is None and what in row.verify_error
+    assert row.read_back_at is None and what in row.verify_error
     file.write_bytes(data)
     assert backup.verify(ctx, operator, made.id).verify_error is None
 

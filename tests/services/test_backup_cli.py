@@ -36,7 +36,7 @@ def test_cron_gets_exit_code_0_silence_and_a_backup(ctx, shop, operator, command
     done = _run(ctx, command=command, cwd=cwd)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
     row = backup.snapshots(ctx, operator).rows[0]
-    assert row.reason == "scheduled" and row.verified_at
+    assert row.reason == "scheduled" and row.read_back_at
 
 
 def test_a_machine_gets_one_json_object_as_the_last_line(ctx, shop):

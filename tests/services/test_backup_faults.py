@@ -214,7 +214,7 @@ def test_a_snapshot_in_a_real_bucket_is_whole_and_found_again(s3_desk, rclone_se
     desk = s3_desk(bucket)
     job = backup.run(desk, operator)
     snapshot = job.result["snapshot"]
-    assert backup.verify(desk, operator, snapshot).verified_at
+    assert backup.verify(desk, operator, snapshot).read_back_at
     with backup.open_component(desk, operator, snapshot, "database.sqlite3.zst") as (part, stream):
         assert len(stream.read()) == part.stored_bytes
     client = rclone_server.client()
@@ -279,7 +279,7 @@ def test_a_picture_that_changes_while_it_is_read_is_stored_as_it_is_then(
     job = backup.run(ctx, operator)
     made = backup.manifest(ctx, operator, job.result["snapshot"])
     assert snapshots.picture_list(ctx, open_store(ctx.settings), made).keys() == {"a.png"}
-    assert backup.verify(ctx, operator, made.id).verified_at
+    assert backup.verify(ctx, operator, made.id).read_back_at
     assert any("gone.png" in note for note in made.notes)
 
 

@@ -105,7 +105,7 @@ def _every(**values: object) -> Change:
         (lambda m: m["tables"].pop("orders"), "not what its manifest says"),
         (lambda m: m["tables"]["orders"].update(digest="0" * 64), "not what its manifest says"),
         (lambda m: m.update(more=1), "'more' is missing or unknown"),
-        (lambda m: m.update(format=2), "format 2"),
+        (lambda m: m.update(format=3), "format 3"),
     ],
 )
 def test_a_hostile_manifest_is_refused_and_changes_nothing(bucket, change, said):

@@ -73,7 +73,7 @@ def test_cleaning_up_after_a_failed_backup_takes_only_what_it_sent_itself(
             backup.run(ctx, operator)
     assert tree(_store(ctx)) == store
     backup.run(ctx, operator)
-    assert backup.verify(ctx, operator, made).verified_at
+    assert backup.verify(ctx, operator, made).read_back_at
     assert {name: tree(_store(ctx))[name] for name in store} == store
 
 

@@ -91,7 +91,7 @@ def test_neither_sees_or_touches_the_others_backups_or_foreign_objects(desks, op
             backup.manifest(desk, operator, wanted)
         with pytest.raises(Invalid, match="There is no snapshot"):
             restore.preview(desk, operator, wanted, frozenset({Part.DATABASE}))
-        assert backup.verify(desk, operator, "latest").verified_at
+        assert backup.verify(desk, operator, "latest").read_back_at
         assert _of(bucket, other.settings.instance_id) == theirs
 
 

@@ -75,7 +75,7 @@ def test_a_desk_that_lost_everything_lists_the_snapshots_of_its_store_again(ctx,
         catalog.refresh(again, open_store(ctx.settings))
         listed = backup.snapshots(again, operator).rows
         assert sorted(row.id for row in listed) == sorted(made)
-        assert backup.verify(again, operator, "latest").verified_at
+        assert backup.verify(again, operator, "latest").read_back_at
     finally:
         again.close()
 

@@ -35,7 +35,7 @@ def rows_text(rows: tuple[SnapshotRow, ...]) -> str:
     """Snapshots as a table, newest first."""
     lines = [f"{'id':24} {'taken (UTC)':19} {'size':>10}  {'verified':8} reason"]
     for row in rows:
-        verified = "damaged" if row.verify_error else "yes" if row.verified_at else "no"
+        verified = "damaged" if row.verify_error else "yes" if row.read_back_at else "no"
         lines.append(
             f"{row.id:24} {row.created_at:%Y-%m-%d %H:%M:%S} {megabytes(row.plain_bytes):>10}  "
             f"{verified:8} {row.reason}"
