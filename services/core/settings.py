@@ -240,6 +240,14 @@ class Settings(BaseSettings):
                 if self.s3_backup_bucket
                 else "file:instance/backups"
             )
+        return self._absolute(url)
+
+    @property
+    def copy_url(self) -> str | None:
+        """The second store, in the same form; None where there is none."""
+        return self._absolute(self.backup_copy_url) if self.backup_copy_url else None
+
+    def _absolute(self, url: str) -> str:
         if url.startswith("file:"):
             folder = Path(unquote(re.sub(r"^file:(//)?", "", url))).expanduser()
             return f"file:{folder if folder.is_absolute() else self.desk_home / folder}"
