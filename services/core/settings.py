@@ -55,6 +55,11 @@ class Settings(BaseSettings):
         description="The shop's SQLite file, `insightshop.db` by default; "
         "a relative path lies in `$SHOP_ROOT/instance/`.",
     )
+    postgres_tools: str | None = Field(
+        None,
+        description="Folders (separated as in PATH) with `pg_dump` and `pg_restore` of the "
+        "server's own major version, when they are in none of the usual places.",
+    )
     vector_db_path: str = Field(
         "vector_db", description="The shop's Chroma folder, relative to `$SHOP_ROOT`."
     )
