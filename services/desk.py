@@ -84,6 +84,7 @@ def refuse_weak_secrets(settings: Settings) -> None:
     for name, secret in (
         ("DESK_SECRET_KEY", settings.desk_secret_key),
         ("DESK_SETUP_CODE", settings.desk_setup_code),
+        ("BACKUP_SIGNING_KEY", settings.backup_signing_key),
     ):
         plain = secret.get_secret_value().lower() if secret else ""
         if plain and (len(set(plain)) < _FEW_CHARACTERS or "change" in plain):

@@ -19,7 +19,7 @@ from services.core.settings import Settings
 
 SHORTEST_SIGNING_KEY = 32
 """Characters; `openssl rand -hex 32` gives 64."""
-_SECRET_HALF = "AGE-SECRET-KEY-"
+_IDENTITY_HEAD = "AGE-SECRET-KEY-"
 _MOST_IDENTITY_BYTES = 1 << 20
 _SEPARATORS = re.compile(r"[,\s]+")
 _MAKE = "Make a pair with `python services/doctor.py keys`; docs/keys.md explains it."
@@ -111,11 +111,6 @@ def matches(keys: Keys) -> bool:
     return bool(public & set(keys.recipients))
 
 
-def easy_to_guess(key: str) -> bool:
-    """Whether a secret was typed rather than made: too few different characters."""
-    return len(key) < SHORTEST_SIGNING_KEY or len(set(key)) < 10
-
-
 @lru_cache(maxsize=16)
 def _recipients(text: str) -> tuple[str, ...]:
     found = tuple(dict.fromkeys(part for part in _SEPARATORS.split(text) if part))
@@ -125,7 +120,7 @@ def _recipients(text: str) -> tuple[str, ...]:
 
 
 def _no_recipient(text: str) -> Misconfigured:
-    if text.upper().startswith(_SECRET_HALF):
+    if text.upper().startswith(_IDENTITY_HEAD):
         return Misconfigured(
             "BACKUP_AGE_RECIPIENTS holds an identity, the secret half of a key.",
             "Put the public half (age1...) there, and make a new pair if others could read it. "
