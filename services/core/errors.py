@@ -60,6 +60,10 @@ class Busy(Refused):
     """Another job holds what this one needs."""
 
 
+class Archived(Refused):
+    """The object lies in an archive and has to be brought back before it can be read."""
+
+
 class Transient(DeskError):
     """The network or a remote service failed; the same call may succeed later."""
 

@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from services.core.errors import Invalid
-from services.protection.stores.base import Store
+from services.protection.stores.base import Access, ArchiveState, Store, Tier
 
 MIB = 1 << 20
 BIG = 17 * MIB + 3
@@ -197,3 +197,27 @@ def test_a_name_that_could_lead_elsewhere_is_refused_before_anything_happens(sto
         with pytest.raises(Invalid, match="can't be the name"):
             use()
     assert keys(store) == []
+
+
+def test_a_store_says_of_every_object_its_class_and_that_it_can_be_read(store):
+    stored = store.put("data/x", io.BytesIO(b"x"))
+    assert stored.storage == "STANDARD"
+    assert [found.storage for found in store.list("data/")] == ["STANDARD"]
+    assert store.archive_state("data/x") == ArchiveState(Access.READABLE)
+
+
+@pytest.mark.parametrize("tier", Tier)
+def test_asking_for_what_is_no_archive_is_no_error_and_changes_nothing(store, tier):
+    store.put("data/x", io.BytesIO(b"x"))
+    store.request_retrieval("data/x", tier, 3)
+    assert store.archive_state("data/x") == ArchiveState(Access.READABLE)
+    assert get(store, "data/x") == b"x"
+
+
+def test_an_object_that_is_not_there_has_no_place_in_an_archive(store):
+    store.put("data/x/y", io.BytesIO(b"x"))
+    for ask in (store.archive_state, lambda key: store.request_retrieval(key, Tier.BULK, 1)):
+        with pytest.raises(KeyError):
+            ask("data/x/none")
+        with pytest.raises(Invalid):
+            ask("../outside")

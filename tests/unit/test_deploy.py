@@ -61,6 +61,16 @@ def test_the_bucket_policy_allows_just_the_folders_that_the_desk_writes():
     }
 
 
+def test_the_daily_policy_can_change_nothing_about_the_bucket_and_asks_for_archives_of_data_only():
+    statements = json.loads((DEPLOY / "s3-policy.json").read_text())["Statement"]
+    on_bucket = next(each for each in statements if each["Resource"] == "arn:aws:s3:::BUCKET")
+    assert all(action.startswith(("s3:List", "s3:Get")) for action in on_bucket["Action"])
+    restore = next(each for each in statements if each["Action"] == "s3:RestoreObject")
+    assert restore["Resource"] == "arn:aws:s3:::BUCKET/PREFIX/data/*"
+    once = json.loads((DEPLOY / "s3-policy-prepare.json").read_text())["Statement"]
+    assert all(action.startswith("s3:Put") for each in once for action in each["Action"])
+
+
 def test_the_container_holds_every_part_of_the_program():
     text = (DEPLOY / "Dockerfile").read_text()
     copied = {word for line in re.findall(r"^COPY (.+)$", text, re.M) for word in line.split()[:-1]}

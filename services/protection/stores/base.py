@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 import io
 import secrets
 from collections.abc import Iterator
@@ -14,7 +15,7 @@ from services.core.errors import Broken, Invalid
 
 PIECE = 1 << 20
 """Bytes moved at a time."""
-OUR_FOLDERS = ("manifests/", "data/", "images/", "desk-check/")
+OUR_FOLDERS = ("manifests/", "data/", "images/", "drills/", "pins/", "desk-check/")
 """What the desk writes in a store; the rest of a bucket may be somebody else's."""
 _MAX_KEY_BYTES = 900  # S3 allows 1,024 together with the store's prefix
 _MAX_PART_BYTES = 255  # what file systems allow
@@ -34,6 +35,37 @@ class StoredObject:
     key: str
     size: int  # bytes
     modified: datetime  # aware, UTC, by the store's clock
+    storage: str = "STANDARD"  # S3's storage class
+
+
+ARCHIVE_CLASSES = frozenset({"GLACIER", "DEEP_ARCHIVE"})
+"""S3's classes whose objects must be brought back before they can be read. `GLACIER_IR`
+("instant retrieval") is none of them: it costs more to read, but reads at once."""
+
+
+class Access(enum.StrEnum):
+    """Whether an object can be read now."""
+
+    READABLE = "readable"
+    ARCHIVED = "archived"  # has to be brought back first
+    RETRIEVING = "retrieving"  # asked for; comes back in minutes or hours
+
+
+@dataclass(frozen=True)
+class ArchiveState:
+    """Whether an object can be read now, and until when."""
+
+    access: Access
+    storage: str = "STANDARD"  # S3's storage class
+    ready_until: datetime | None = None  # READABLE only until then: a copy out of the archive
+
+
+class Tier(enum.StrEnum):
+    """How quickly an archive is asked to give an object back; quicker costs more."""
+
+    EXPEDITED = "expedited"
+    STANDARD = "standard"
+    BULK = "bulk"
 
 
 class Store(Protocol):
@@ -74,6 +106,7 @@ class Store(Protocol):
 
         Raises:
             KeyError: there is no such object.
+            Archived: it lies in an archive and has to be brought back first.
         """
 
     def stat(self, key: str) -> StoredObject | None:
@@ -84,6 +117,26 @@ class Store(Protocol):
 
     def delete(self, key: str) -> None:
         """Remove an object; no error where there is none."""
+
+    def archive_state(self, key: str) -> ArchiveState:
+        """Whether an object can be read now; a store without an archive says it can.
+
+        Raises:
+            KeyError: there is no such object.
+        """
+
+    def request_retrieval(self, key: str, tier: Tier, days: int) -> None:
+        """Ask for a readable copy of an archived object, for so many days.
+
+        No error where it is readable or was asked for already; a copy that is there is
+        kept for `days` from now.
+
+        Raises:
+            KeyError: there is no such object.
+            Invalid: its class has no such tier.
+            Transient: not now (no capacity for an expedited one, say).
+            Misconfigured: forbidden, or the server knows no archive.
+        """
 
 
 def check_key(key: str) -> str:

@@ -15,7 +15,16 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from services.core.errors import Broken, DeskError, Invalid, Misconfigured, Transient
-from services.protection.stores.base import PIECE, Readable, StoredObject, check_key, prove
+from services.protection.stores.base import (
+    PIECE,
+    Access,
+    ArchiveState,
+    Readable,
+    StoredObject,
+    Tier,
+    check_key,
+    prove,
+)
 
 INCOMING = ".incoming"
 """Folder of uploads that are not finished; never listed."""
@@ -107,6 +116,16 @@ class LocalStore:
                     if folder == self._root:
                         break
                     folder.rmdir()
+
+    def archive_state(self, key: str) -> ArchiveState:
+        """See `Store.archive_state`; a folder has no archive."""
+        if self.stat(key) is None:
+            raise KeyError(key)
+        return ArchiveState(Access.READABLE)
+
+    def request_retrieval(self, key: str, tier: Tier, days: int) -> None:
+        """See `Store.request_retrieval`; there is nothing to ask for."""
+        self.archive_state(key)
 
     def _write(self, aside: Path, source: Readable) -> int:
         with self._errors("write to"):

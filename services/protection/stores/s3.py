@@ -17,11 +17,14 @@ from services.core.settings import Settings
 from services.protection.stores.base import (
     OUR_FOLDERS,
     PIECE,
+    ArchiveState,
     Readable,
     StoredObject,
+    Tier,
     check_key,
     prove,
 )
+from services.protection.stores.s3_archive import ask_for, state_of
 from services.protection.stores.s3_body import S3Body
 from services.protection.stores.s3_client import (
     Patience,
@@ -113,7 +116,7 @@ class S3Store:
             with self._errors():
                 self._client.head_bucket(Bucket=self._place.bucket)
             return None
-        return StoredObject(key, found["ContentLength"], found["LastModified"].astimezone(UTC))
+        return _object(key, found["ContentLength"], found)
 
     def list(self, prefix: str) -> Iterator[StoredObject]:
         """See `Store.list`."""
@@ -131,12 +134,21 @@ class S3Store:
             for found in page.get("Contents", ()):
                 key = found["Key"].removeprefix(ours)
                 if key and not key.endswith("/"):  # consoles make such "folders"
-                    yield StoredObject(key, found["Size"], found["LastModified"].astimezone(UTC))
+                    yield _object(key, found["Size"], found)
 
     def delete(self, key: str) -> None:
         """See `Store.delete`."""
         with suppress(KeyError), self._errors(key):
             self._client.delete_object(**self._name(key))
+
+    def archive_state(self, key: str) -> ArchiveState:
+        """See `Store.archive_state`."""
+        with self._errors(key):
+            return state_of(self._client.head_object(**self._name(key)))
+
+    def request_retrieval(self, key: str, tier: Tier, days: int) -> None:
+        """See `Store.request_retrieval`."""
+        ask_for(self._place, self._client, self._name(key), key, tier, days)
 
     @cached_property
     def _client(self) -> Any:
@@ -213,6 +225,12 @@ class S3Store:
         except DeskError as error:
             # Not every server lists them and not every policy allows it; backups don't need it.
             log.info("unfinished uploads in %s can't be listed: %s", self.url, error)
+
+
+def _object(key: str, size: int, found: dict[str, Any]) -> StoredObject:
+    # HEAD leaves the class out where it is the usual one; some servers always do.
+    storage = found.get("StorageClass") or "STANDARD"
+    return StoredObject(key, size, found["LastModified"].astimezone(UTC), storage)
 
 
 def _part_size(number: int) -> int:

@@ -10,7 +10,7 @@ from functools import lru_cache
 from typing import Any
 from urllib.parse import urlsplit
 
-from services.core.errors import DeskError, Misconfigured, Transient
+from services.core.errors import Archived, DeskError, Misconfigured, Transient
 from services.core.settings import Settings, mask_url
 
 _AWS_HOSTS = (".amazonaws.com", ".amazonaws.com.cn")
@@ -156,7 +156,7 @@ def s3_errors(place: S3Place, key: str | None = None) -> Iterator[None]:
     except ClientError as error:
         if key is not None and code_of(error) in ("NoSuchKey", "404", "NotFound"):
             raise KeyError(key) from error
-        raise _answered(place, error) from error
+        raise _answered(place, error, key) from error
     except (BotoCoreError, HTTPError, OSError, ValueError) as error:
         raise _unanswered(place, error) from error
     except RecursionError as error:
@@ -174,7 +174,18 @@ def code_of(error: Any) -> str:
     return str(error.response.get("Error", {}).get("Code", ""))
 
 
-def _answered(place: S3Place, error: Any) -> DeskError:
+def archived(place: S3Place, key: str | None) -> Archived:
+    """An object that can't be read before it was brought back; says how for a snapshot's."""
+    parts = (key or "").split("/")
+    snapshot = parts[2] if len(parts) == 4 and parts[0] == "data" else "ID"
+    return Archived(
+        f"{key or 'The object'} lies in the archive of {place.url} and can't be read "
+        "before it is brought back. Nothing was changed.",
+        f"`python services/store.py retrieve {snapshot}` asks for it, and so does Restore.",
+    )
+
+
+def _answered(place: S3Place, error: Any, key: str | None) -> DeskError:
     """The server said no. Its own text is left out: it may echo what was sent."""
     code = code_of(error)
     status = int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
@@ -195,10 +206,7 @@ def _answered(place: S3Place, error: Any) -> DeskError:
             "Set the clock (NTP), then try again. Nothing was changed.",
         )
     if code == "InvalidObjectState":
-        return Transient(
-            f"The object lies in the archive of {place.url} {said} and can't be read now.",
-            "Ask the store to bring it back (restore-object), then try again.",
-        )
+        return archived(place, key)
     if code in _ELSEWHERE:
         return Misconfigured(
             f"The bucket {place.bucket} is in another region than {place.region or 'expected'} "
