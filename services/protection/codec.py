@@ -1,19 +1,22 @@
-"""Pack and unpack one component: sha256, zstd and sha256 again, in one pass.
+"""Pack and unpack one component: sha256, zstd, age and sha256 again, in one pass.
 
 Everything is pull-based: whoever reads the last stage drives all of them, so memory stays
 constant and nothing is read that the store has no room for. What comes out opens with
-`zstd -d` alone.
+`age -d` and `zstd -d` alone.
 """
 
 from __future__ import annotations
 
 import hashlib
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
+from pathlib import Path
 from typing import Any, BinaryIO, cast
 
-from services.core.errors import Broken
+from services.core.errors import Broken, Misconfigured
+from services.protection.age import PIECE, Decrypting, Encrypting, Unopened
 from services.protection.model import Component
 from services.protection.stores.base import Readable
 
@@ -31,7 +34,6 @@ from services.protection.stores.base import Readable
 # With two workers zstd compresses beside this thread, which meanwhile reads and hashes.
 LEVEL = 2
 THREADS = 2
-PIECE = 1 << 20
 _MAX_WINDOW = 1 << 23
 """Memory a frame may ask for; what level 2 writes asks for a part of it."""
 _WORTH_A_THREAD = 1 << 16
@@ -44,7 +46,11 @@ class PackingReader(io.RawIOBase):
     Args:
         source: the plain bytes; may give fewer than asked for.
         compress: with zstd, or stored as they are (already compressed).
+        recipients: age keys (`age1...`) for which it is encrypted; none: it is not.
         on_plain: called with the plain bytes read so far, after every piece.
+
+    Raises:
+        Misconfigured: one of the recipients is none.
     """
 
     def __init__(
@@ -52,14 +58,16 @@ class PackingReader(io.RawIOBase):
         source: Readable,
         *,
         compress: bool,
+        recipients: Sequence[str] = (),
         on_plain: Callable[[int], None] = lambda _count: None,
     ) -> None:
         super().__init__()
         self._plain = _Digesting(source, on_plain)
-        # Each stage reads the one before. A stage that encrypts belongs between these two:
-        # it must see compressed bytes, and the stored digest must be that of its output.
+        # Each stage reads the one before: what is encrypted no longer compresses, and the
+        # stored digest is that of what the store is given.
         stage = _compressing(self._plain) if compress else self._plain
-        self._stored = _Digesting(stage)
+        self._encrypting = Encrypting(stage, recipients) if recipients else None
+        self._stored = _Digesting(self._encrypting or stage)
         self._ended = False
 
     def readable(self) -> bool:
@@ -83,6 +91,12 @@ class PackingReader(io.RawIOBase):
         data = self.read(len(buffer))
         buffer[: len(data)] = data
         return len(data)
+
+    def close(self) -> None:
+        """End what works beside; a reader that nobody holds any more does so by itself."""
+        if self._encrypting is not None:
+            self._encrypting.close()
+        super().close()
 
     @property
     def plain_bytes(self) -> int:
@@ -115,6 +129,7 @@ def unpack(
     source: Readable,
     target: BinaryIO | None,
     on_plain: Callable[[int], None] = lambda _count: None,
+    identity_file: Path | None = None,
 ) -> None:
     """Read a stored object, check it against its manifest entry, and write the plain bytes.
 
@@ -127,14 +142,14 @@ def unpack(
         source: the object as stored.
         target: where the plain bytes go; None to check only.
         on_plain: called with the plain bytes so far, after every piece.
+        identity_file: opens what is encrypted.
 
     Raises:
         Broken: sizes or digests differ from the manifest, or it can't be unpacked.
+        Misconfigured: it is encrypted, and there is no identity here, or another one.
         whatever `source.read` and `target.write` raise.
     """
-    import zstandard
-
-    if component.encryption != "none" or component.compression not in ("zstd", "none"):
+    if component.encryption not in ("none", "age") or component.compression not in ("zstd", "none"):
         raise _broken(
             component,
             f"is packed in a way that this version can't open "
@@ -142,8 +157,47 @@ def unpack(
             "Use the version of the desk that made it, or the command in its manifest.",
         )
     stored = _Digesting(source, limit=component.stored_bytes)
+    try:
+        with ExitStack() as stack:
+            opened: Readable = stored
+            if component.encryption == "age":
+                decrypting = Decrypting(stored, _required(component, identity_file))
+                stack.callback(decrypting.close)
+                opened = decrypting
+            _unpack(component, stored, opened, target, on_plain)
+    except _TooLong as error:
+        raise _broken(
+            component, f"is longer than the {component.stored_bytes} bytes that were stored"
+        ) from error
+
+
+def no_identity(name: str) -> Misconfigured:
+    """What is said where something encrypted would have to be opened, and can't be."""
+    return Misconfigured(
+        f"{name} is encrypted, and this machine has no identity that opens it. "
+        "Nothing was changed.",
+        "Set BACKUP_AGE_IDENTITY_FILE here to the file with the identity, or do this on the "
+        "machine that has it (docs/keys.md).",
+    )
+
+
+def _required(component: Component, identity_file: Path | None) -> Path:
+    if identity_file is None:
+        raise no_identity(f"The stored object {component.name}")
+    return identity_file
+
+
+def _unpack(
+    component: Component,
+    stored: _Digesting,
+    opened: Readable,
+    target: BinaryIO | None,
+    on_plain: Callable[[int], None],
+) -> None:
+    import zstandard
+
     plain = _Digesting(
-        _decompressing(stored) if component.compression == "zstd" else stored, on_plain
+        _decompressing(opened) if component.compression == "zstd" else opened, on_plain
     )
     try:
         # One byte more than the manifest allows is asked for, so that a bomb shows itself.
@@ -152,15 +206,29 @@ def unpack(
                 raise _broken(component, f"unpacks to more than {component.plain_bytes} bytes")
             if target is not None:
                 target.write(piece)
-        while stored.read(PIECE):
+        while opened.read(PIECE):
             pass  # what follows the compressed frame counts too
     except zstandard.ZstdError as error:
         raise _broken(component, "was altered or damaged: it can't be unpacked") from error
-    except _TooLong as error:
-        raise _broken(
-            component, f"is longer than the {component.stored_bytes} bytes that were stored"
-        ) from error
+    except Unopened as error:
+        raise _unopened(component, stored, error) from error
     _compare(component, stored, plain)
+
+
+def _unopened(component: Component, stored: _Digesting, error: Unopened) -> Broken | Misconfigured:
+    """Whether the object or the key is at fault: its digest knows."""
+    while stored.read(PIECE):
+        pass
+    if (stored.count, stored.hexdigest()) != (component.stored_bytes, component.stored_sha256):
+        return _broken(component, "was altered or cut short: it can't be decrypted")
+    if not error.other_key:
+        return _broken(component, "is as it was stored, but can't be decrypted")
+    return Misconfigured(
+        f"The stored object {component.name} was encrypted for other keys than the identity "
+        "here. Nothing was changed.",
+        "Set BACKUP_AGE_IDENTITY_FILE to a file that holds the identity of that time; a file "
+        "may hold several, one on each line.",
+    )
 
 
 def _compare(component: Component, stored: _Digesting, plain: _Digesting) -> None:
