@@ -16,6 +16,7 @@ from db.engine import BUSY_SECONDS, PATIENT_SECONDS, control_engine, shop_engine
 from db.migrate import NewerDatabase, upgrade_control
 from services.core.errors import Misconfigured, control_error
 from services.core.settings import Settings, load_settings, mask_url
+from services.core.unfinished import require_finished
 
 Clock = Callable[[], datetime]
 
@@ -46,7 +47,11 @@ class Context:
 
 
 def open_context(
-    settings: Settings | None = None, clock: Clock = utc_now, *, patient: bool = False
+    settings: Settings | None = None,
+    clock: Clock = utc_now,
+    *,
+    patient: bool = False,
+    recovering: bool = False,
 ) -> Context:
     """Put a context together: prepare the desk's folder, migrate the control database.
 
@@ -57,13 +62,17 @@ def open_context(
         clock: where the time comes from.
         patient: wait a minute for a control database that another writer holds: nobody sits
             in front of a page.
+        recovering: the caller is the recovery that has not ended.
 
     Raises:
+        Conflict: a recovery from a backup store has not ended.
         Misconfigured: a folder can't be made or written, or the control database is a newer
             version's.
         DeskError: the control database can't be used; names it (`control_error`).
     """
     settings = settings or load_settings()
+    if not recovering:
+        require_finished(settings)
     prepare_folder(settings.instance_dir)
     control = sqlite_file(settings.control_url)
     if control is not None:

@@ -189,6 +189,17 @@ def load_manifest(ctx: Context, store: Store, snapshot_id: str) -> Manifest:
     return _checked(ctx, wanted, data)
 
 
+def read_manifest(ctx: Context, store: Store, snapshot_id: str) -> Manifest:
+    """A manifest as it lies in the store, where no index knows it yet (a recovery).
+
+    Raises:
+        KeyError: there is none.
+        Broken: it is damaged, altered, or not this instance's.
+        Transient, Misconfigured: the store can't be read.
+    """
+    return _checked(ctx, snapshot_id, _read(store, ctx.settings.instance_id, snapshot_id))
+
+
 def record(
     ctx: Context, manifest: Manifest, data: bytes, *, read_back_at: datetime | None = None
 ) -> bool:
