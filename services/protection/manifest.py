@@ -2,11 +2,11 @@
 
 Whoever can write to the store can write a manifest, so what comes back is checked field by
 field before any of it is believed: a name becomes a file name, a key becomes an object.
+Where there is a signing key, nothing is believed that was not signed with one.
 """
 
 from __future__ import annotations
 
-import json
 import math
 import re
 import secrets
@@ -16,6 +16,7 @@ from datetime import UTC, datetime
 from typing import Any, TypeVar
 
 from services.core.errors import Broken
+from services.protection.keys import Keys
 from services.protection.model import (
     MANIFEST_FORMAT,
     CollectionFacts,
@@ -26,9 +27,10 @@ from services.protection.model import (
     TableFacts,
     VectorMatch,
 )
-
-MAX_MANIFEST_BYTES = 16 * 1024 * 1024
-"""A real one has some kilobytes; more is not read."""
+from services.protection.signing import MAX_MANIFEST_BYTES as MAX_MANIFEST_BYTES
+from services.protection.signing import SIGNATURE, canonical, parsed, require_signature, signed
+from services.protection.signing import signature_state as signature_state
+from services.protection.signing import unusable as _broken
 
 _ADDED: dict[int, dict[str, Any]] = {
     1: {"engines": {}, "neighbours": {}, "match": None},
@@ -81,31 +83,32 @@ def image_key(instance: str, sha256: str) -> str:
     return f"images/{instance}/{sha256}"
 
 
-def to_json(manifest: Manifest) -> bytes:
+def to_json(manifest: Manifest, keys: Keys | None = None) -> bytes:
     """Canonical JSON: sorted keys, UTF-8, one newline at the end. The same manifest, the
-    same bytes."""
+    same bytes.
+
+    Args:
+        keys: the first of their signing keys, if there is one, signs it.
+    """
     values = asdict(manifest)
     values["created_at"] = manifest.created_at.astimezone(UTC).isoformat(timespec="microseconds")
-    text = json.dumps(values, sort_keys=True, ensure_ascii=False, indent=1, allow_nan=False)
-    return f"{text}\n".encode()
+    return signed(canonical(values), keys) if keys else canonical(values)
 
 
-def from_json(data: bytes) -> Manifest:
+def from_json(data: bytes, keys: Keys | None = None) -> Manifest:
     """Read a manifest that anybody may have written.
+
+    Args:
+        keys: with a signing key among them, one has to have signed it.
 
     Raises:
         Broken: it is not JSON, not of a format that this desk knows, or a field is missing,
-            unknown, of the wrong type or points outside its snapshot; names the field.
+            unknown, of the wrong type or points outside its snapshot; names the field. Or it
+            is not signed with one of the keys.
     """
-    if len(data) > MAX_MANIFEST_BYTES:
-        raise _broken("it is larger than any manifest")
-    try:
-        values = json.loads(data.decode(), object_pairs_hook=_no_doubles, parse_constant=_no_nan)
-        json.dumps(values, ensure_ascii=False).encode()  # half a surrogate is no text
-    except (ValueError, RecursionError) as error:
-        raise _broken("it is not valid JSON") from error
-    if not isinstance(values, dict):
-        raise _broken("it is not a JSON object")
+    values = parsed(data)
+    require_signature(data, values, keys)
+    values.pop(SIGNATURE, None)
     known = values.get("format") in _ADDED and not isinstance(values.get("format"), bool)
     if not known:
         raise Broken(
@@ -292,21 +295,3 @@ def _is_number(value: Any) -> float:
     if not isinstance(value, int | float) or isinstance(value, bool) or not math.isfinite(value):
         raise _broken("a time or distance is not a number")
     return float(value)
-
-
-def _no_doubles(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    values = dict(pairs)
-    if len(values) != len(pairs):
-        raise ValueError("a key twice in one object")
-    return values
-
-
-def _no_nan(name: str) -> float:
-    raise ValueError(name)
-
-
-def _broken(why: str) -> Broken:
-    return Broken(
-        f"A manifest in the store can't be used: {why}.",
-        "The other snapshots are not affected. Restore from one of them.",
-    )
