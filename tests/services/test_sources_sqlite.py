@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import random
 import signal
@@ -191,3 +192,39 @@ def test_unicode_and_spaces_in_a_path_are_no_trouble(tmp_path: Path):
     live = build_shop(tmp_path / "Läden & Co?" / "späße #1 %41.db")
     sqlite.capture(live, tmp_path / "Läden & Co?" / "köpie")
     assert sqlite.table_facts(tmp_path / "Läden & Co?" / "köpie")["orders"].rows == 60
+
+
+def _known(copy: Path) -> sqlite.KnownCopy:
+    return sqlite.KnownCopy(
+        sqlite.change_counter(copy),
+        copy.stat().st_size,
+        hashlib.sha256(copy.read_bytes()).hexdigest(),
+    )
+
+
+def test_a_database_that_nobody_wrote_to_is_recognised_and_not_copied(tmp_path: Path):
+    live, copy = build_shop(tmp_path / "shop.db"), tmp_path / "copy"
+    assert sqlite.capture(live, copy)
+    again = tmp_path / "again"
+    assert not sqlite.capture(live, again, known=_known(copy))
+    assert not again.exists()
+
+
+@pytest.mark.parametrize("change", ["a row", "a byte behind the counter", "journal mode"])
+def test_a_database_that_differs_in_anything_is_copied(tmp_path: Path, change: str):
+    live, copy = build_shop(tmp_path / "shop.db"), tmp_path / "copy"
+    sqlite.capture(live, copy)
+    if change == "a row":
+        with closing(sqlite3.connect(live)) as database, database:
+            database.execute("UPDATE products SET stock_quantity = 1 WHERE id = 3")
+    elif change == "journal mode":
+        with closing(sqlite3.connect(live)) as database:
+            database.execute("PRAGMA journal_mode=wal")
+    else:
+        data = bytearray(live.read_bytes())
+        at = data.index(b"Product 7")
+        data[at : at + 7] = b"Qroduct"
+        live.write_bytes(data)
+    again = tmp_path / "again"
+    assert sqlite.capture(live, again, known=_known(copy))
+    assert sqlite.table_facts(again)["products"].rows == 40

@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from db.engine import read_only_sqlite
@@ -21,7 +22,22 @@ LOCK_PATIENCE_SECONDS = 60.0
 """How long a capture waits for a program that holds the database locked."""
 
 
-def capture(path: Path, target: Path, *, patience: float | None = None) -> None:
+@dataclass(frozen=True)
+class KnownCopy:
+    """What an earlier capture of the same database was, byte for byte."""
+
+    counter: int  # its file change counter, see `change_counter`
+    size: int  # bytes
+    sha256: str
+
+
+def capture(
+    path: Path,
+    target: Path,
+    *,
+    patience: float | None = None,
+    known: KnownCopy | None = None,
+) -> bool:
     """Copy a database that is in use: committed rows, nothing else.
 
     In rollback-journal mode (the shop's) the file is copied as it lies, under SQLite's own
@@ -35,6 +51,12 @@ def capture(path: Path, target: Path, *, patience: float | None = None) -> None:
         path: the live database.
         target: a file that does not exist yet, on a disk with room for it.
         patience: seconds to wait for a lock; `LOCK_PATIENCE_SECONDS` by default.
+        known: an earlier capture; nothing is copied where the live file still is that one.
+            In rollback-journal mode every write moves the counter, so the file is hashed
+            only when nobody wrote; in WAL mode it is never compared.
+
+    Returns:
+        Whether a copy was made; not, where the database is the known one.
 
     Raises:
         Misconfigured: there is no such database.
@@ -55,13 +77,25 @@ def capture(path: Path, target: Path, *, patience: float | None = None) -> None:
     # Private from the first byte on, whatever the umask is.
     os.close(os.open(target, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
     try:
-        _copy(path, target, time.monotonic() + seconds, seconds)
+        copied = _copy(path, target, time.monotonic() + seconds, seconds, known)
     except sqlite3.Error as error:
         target.unlink(missing_ok=True)
         raise _capture_error(path, target, error) from error
     except BaseException:
         target.unlink(missing_ok=True)
         raise
+    if not copied:
+        target.unlink()
+    return copied
+
+
+def change_counter(path: Path) -> int:
+    """How often a database in rollback-journal mode was written, as its header says.
+
+    https://www.sqlite.org/fileformat2.html, section 1.3.7.
+    """
+    with open(path, "rb") as file:
+        return int.from_bytes(file.read(28)[24:28], "big")
 
 
 def table_facts(path: Path) -> dict[str, TableFacts]:
@@ -132,7 +166,9 @@ def _names(path: Path) -> frozenset[str]:
         return frozenset(name for (name,) in rows)
 
 
-def _copy(path: Path, target: Path, deadline: float, seconds: float) -> None:
+def _copy(
+    path: Path, target: Path, deadline: float, seconds: float, known: KnownCopy | None
+) -> bool:
     def give_up(status: int, _remaining: int, _total: int) -> None:
         # Python repeats a busy step for ever; only an exception from here ends it.
         busy = status in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
@@ -147,6 +183,8 @@ def _copy(path: Path, target: Path, deadline: float, seconds: float) -> None:
         with _shared_lock(source, give_up):
             as_it_lies = _mode(source) != "wal"
             if as_it_lies:
+                if known is not None and _is_known(path, target, known):
+                    return False
                 _copy_file(path, target)
         if not as_it_lies:
             with closing(sqlite3.connect(target)) as copy:
@@ -159,6 +197,7 @@ def _copy(path: Path, target: Path, deadline: float, seconds: float) -> None:
             f"The database at {path} holds no table; nothing was backed up.",
             "Restore it from a backup, or point DATABASE_URL or DB_PATH at the right file.",
         )
+    return True
 
 
 @contextmanager
@@ -194,13 +233,38 @@ try:
 except OSError as error:
     sys.exit(error.errno)
 """
+_IS_KNOWN = 200
+_COMPARER = """
+import hashlib, os, sys
+try:
+    with open(sys.argv[1], "rb", buffering=0) as file:
+        header = file.read(28)
+        same = [str(os.fstat(file.fileno()).st_size), str(int.from_bytes(header[24:], "big"))]
+        if same == sys.argv[2:4]:
+            file.seek(0)
+            if hashlib.file_digest(file, "sha256").hexdigest() == sys.argv[4]:
+                sys.exit(200)
+except OSError as error:
+    sys.exit(error.errno)
+"""
+
+
+def _is_known(path: Path, target: Path, known: KnownCopy) -> bool:
+    facts = (str(known.size), str(known.counter), known.sha256)
+    return _beside_the_lock(_COMPARER, path, target, *facts) == _IS_KNOWN
 
 
 def _copy_file(path: Path, target: Path) -> None:
+    _beside_the_lock(_COPIER, path, target, str(target))
+
+
+def _beside_the_lock(program: str, path: Path, target: Path, *arguments: str) -> int:
     # In a process of its own: a process that closes a file gives up every POSIX lock it has
     # on it, SQLite's included (https://www.sqlite.org/howtocorrupt.html, section 2.2).
-    command = [sys.executable, "-I", "-S", "-c", _COPIER, str(path), str(target)]
+    command = [sys.executable, "-I", "-S", "-c", program, str(path), *arguments]
     code = subprocess.run(command, stdin=subprocess.DEVNULL, check=False).returncode
+    if code == _IS_KNOWN:
+        return code
     if code in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO):
         raise _disk_trouble(path, target)
     if code:
@@ -209,6 +273,7 @@ def _copy_file(path: Path, target: Path) -> None:
             "nothing was backed up.",
             "Try again; if it stays so, check the disk and the permissions of the file.",
         )
+    return code
 
 
 def _open_live(path: Path) -> sqlite3.Connection:
