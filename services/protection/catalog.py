@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from datetime import datetime, timedelta
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta, tzinfo
 from typing import Any
 
-from sqlalchemy import Select, delete, func, insert, or_, select, update
+from sqlalchemy import Select, delete, func, insert, select, update
 from sqlalchemy.exc import SQLAlchemyError
 
 from db.control import desk_state, snapshots
@@ -19,11 +20,14 @@ from db.engine import read, write
 from db.shop import HEADLINE_TABLES
 from services.core.context import Context
 from services.core.errors import Broken, DeskError, Invalid
+from services.protection import pins, searching
+from services.protection.keys import keys_of
 from services.protection.manifest import (
     MAX_MANIFEST_BYTES,
     from_json,
     manifest_key,
     manifest_prefix,
+    signature_state,
 )
 from services.protection.model import (
     Manifest,
@@ -44,16 +48,24 @@ FRESH = timedelta(seconds=60)
 """How long a listing of the store is good enough for a page."""
 AFTER_ERROR = timedelta(minutes=10)
 """A store that does not answer holds a page up for seconds: it is not asked each time."""
+AT_A_GLANCE = 1000
+"""New manifests that a page waits for at most; the next look goes on with older ones."""
+_READ_AT_ONCE = 8
+_MOST_NAMED = 500
 _MAX_ROWS = 1000
 # Ids of the same second don't sort by time; the time of the capture does.
 _NEWEST_FIRST = (snapshots.c.created_at.desc(), snapshots.c.id.desc())
 
 
-def refresh(ctx: Context, store: Store) -> RefreshResult:
+def refresh(ctx: Context, store: Store, *, most: int | None = None) -> RefreshResult:
     """Compare the index with the store: load new manifests, drop what has vanished.
 
     Only this instance's manifests are looked at. One that can't be read, or is not what was
-    indexed, is reported and the others are listed all the same.
+    indexed, is reported and the others are listed all the same. Known manifests are not read
+    again, new ones several at a time, and all go into the index in one transaction.
+
+    Args:
+        most: read no more new manifests than this, the newest; the next refresh goes on.
 
     Raises:
         Transient, Misconfigured: the store can't be listed; the index stays as it is.
@@ -65,23 +77,51 @@ def refresh(ctx: Context, store: Store) -> RefreshResult:
         if found.key.endswith(".json")
     }
     known = _known(ctx)
-    added, unreadable = [], {}
-    for snapshot_id in sorted(present - known):
-        try:
-            data = _read(store, ctx.settings.instance_id, snapshot_id)
-            manifest = _checked(ctx, snapshot_id, data)
-        except (Broken, KeyError) as error:
-            unreadable[snapshot_id] = str(error) or "It vanished while it was read."
-            log.warning("manifest %s: %s", snapshot_id, error)
-            continue
-        if record(ctx, manifest, data):
-            added.append(snapshot_id)
+    # Ids begin with their time, so the newest are the last.
+    wanted = sorted(present - known, reverse=True)
+    news, unreadable = _read_all(ctx, store, wanted[:most])
+    pinned = pins.fetch_changed(ctx, store, present)
     removed = sorted(known - present)
     with write(ctx.control) as connection:
-        if removed:
-            connection.execute(delete(snapshots).where(_ours(ctx), snapshots.c.id.in_(removed)))
-        _remember(ctx, connection, {"at": ctx.now().isoformat(), "unreadable": unreadable})
+        there = set(connection.scalars(select(snapshots.c.id).where(_ours(ctx))))
+        added = sorted(news.keys() - there)
+        if added:
+            connection.execute(insert(snapshots), [news[snapshot_id] for snapshot_id in added])
+        for start in range(0, len(removed), _MOST_NAMED):
+            some = removed[start : start + _MOST_NAMED]
+            connection.execute(delete(snapshots).where(_ours(ctx), snapshots.c.id.in_(some)))
+        pins.write_changed(connection, ctx, pinned)
+        left = len(wanted[most:]) if most else 0
+        state = {"at": ctx.now().isoformat(), "unreadable": unreadable, "left": left}
+        _remember(ctx, connection, state)
     return RefreshResult(tuple(added), tuple(removed), unreadable, len(present))
+
+
+def _read_all(
+    ctx: Context, store: Store, wanted: list[str]
+) -> tuple[dict[str, dict[str, Any]], dict[str, str]]:
+    """What to write into the index for each, and why some can't be used."""
+
+    def load(snapshot_id: str) -> dict[str, Any] | str:
+        try:
+            data = _read(store, ctx.settings.instance_id, snapshot_id)
+            return _values(ctx, _checked(ctx, snapshot_id, data), data)
+        except (Broken, KeyError) as error:
+            log.warning("manifest %s: %s", snapshot_id, error)
+            return str(error) or "It vanished while it was read."
+
+    found: dict[str, dict[str, Any]] = {}
+    unreadable: dict[str, str] = {}
+    with ThreadPoolExecutor(_READ_AT_ONCE) as pool:
+        try:
+            for snapshot_id, values in zip(wanted, pool.map(load, wanted), strict=True):
+                if isinstance(values, str):
+                    unreadable[snapshot_id] = values
+                else:
+                    found[snapshot_id] = values
+        finally:
+            pool.shutdown(cancel_futures=True)
+    return found, unreadable
 
 
 def refresh_if_old(ctx: Context) -> None:
@@ -92,7 +132,8 @@ def refresh_if_old(ctx: Context) -> None:
     state = _state(ctx)
     tried = state.get("tried") or state.get("at")
     patience = AFTER_ERROR if state.get("error") else FRESH
-    if tried and ctx.now() - datetime.fromisoformat(tried) < patience:
+    unfinished = state.get("left") and not state.get("error")
+    if tried and not unfinished and ctx.now() - datetime.fromisoformat(tried) < patience:
         return
     try:
         _refresh_or_remember(ctx, state)
@@ -102,7 +143,7 @@ def refresh_if_old(ctx: Context) -> None:
 
 def _refresh_or_remember(ctx: Context, state: dict[str, Any]) -> None:
     try:
-        refresh(ctx, open_store(ctx.settings, hurried=True))
+        refresh(ctx, open_store(ctx.settings, hurried=True), most=AT_A_GLANCE)
     except DeskError as error:
         state |= {"tried": ctx.now().isoformat(), "error": [error.message, error.hint]}
         with write(ctx.control) as connection:
@@ -110,11 +151,23 @@ def _refresh_or_remember(ctx: Context, state: dict[str, Any]) -> None:
 
 
 def page(
-    ctx: Context, *, search: str = "", state: str = "", page: int = 1, rows: int = 50
+    ctx: Context,
+    *,
+    search: str = "",
+    state: str = "",
+    page: int = 1,
+    rows: int = 50,
+    zone: tzinfo = UTC,
 ) -> SnapshotPage:
-    """One page of the index, newest first."""
+    """One page of the index, newest first.
+
+    Args:
+        search: a day, a month or a year as people write it, or part of an id, a reason or
+            who asked.
+        zone: whose days are meant.
+    """
     rows = max(1, min(rows, _MAX_ROWS))
-    wanted = _filtered(select(snapshots).where(_ours(ctx)), search, state)
+    wanted = _filtered(select(snapshots).where(_ours(ctx)), search, state, zone)
     with read(ctx.control) as connection:
         total = connection.scalar(select(func.count()).select_from(wanted.subquery())) or 0
         found = connection.execute(
@@ -130,6 +183,23 @@ def page(
         store_error=(error[0], error[1]) if error else None,
         refreshed_at=datetime.fromisoformat(known["at"]) if known.get("at") else None,
     )
+
+
+def everything(ctx: Context) -> tuple[SnapshotRow, ...]:
+    """Every snapshot of the index, newest first: for whoever decides about all of them."""
+    with read(ctx.control) as connection:
+        query = select(snapshots).where(_ours(ctx)).order_by(*_NEWEST_FIRST)
+        return tuple(_row(row) for row in connection.execute(query))
+
+
+def gaps(ctx: Context) -> dict[str, str]:
+    """What the last listing found but could not read: snapshot id -> why."""
+    return dict(_state(ctx).get("unreadable") or {})
+
+
+def unread(ctx: Context) -> int:
+    """How many manifests the last listing found but left for the next."""
+    return int(_state(ctx).get("left") or 0)
 
 
 def find(ctx: Context, snapshot_id: str) -> SnapshotRow:
@@ -181,12 +251,30 @@ def load_manifest(ctx: Context, store: Store, snapshot_id: str) -> Manifest:
         indexed = connection.scalar(
             select(snapshots.c.manifest_sha256).where(_ours(ctx), snapshots.c.id == wanted)
         )
-    if hashlib.sha256(data).hexdigest() != indexed:
+    manifest = _checked(ctx, wanted, data)
+    signed = _is_signed(ctx, data)
+    # Another desk may have signed it anew since; nobody without a key can.
+    if not signed and hashlib.sha256(data).hexdigest() != indexed:
         raise Broken(
             f"The manifest of the snapshot {wanted} was altered since the desk first saw it.",
             "Don't use this snapshot. Find out who can write to the store.",
         )
-    return _checked(ctx, wanted, data)
+    if signed:
+        note_signature(ctx, wanted, data)
+    return manifest
+
+
+def note_signature(ctx: Context, snapshot_id: str, data: bytes) -> None:
+    """Write down that a manifest as it lies in the store carries a signature that holds."""
+    found = _ours(ctx), snapshots.c.id == snapshot_id
+    values = {"manifest_sha256": hashlib.sha256(data).hexdigest(), "signed": True}
+    with read(ctx.control) as connection:
+        row = connection.execute(
+            select(snapshots.c.manifest_sha256, snapshots.c.signed).where(*found)
+        ).first()
+    if row is not None and row._asdict() != values:
+        with write(ctx.control) as connection:
+            connection.execute(update(snapshots).where(*found).values(**values))
 
 
 def read_manifest(ctx: Context, store: Store, snapshot_id: str) -> Manifest:
@@ -212,36 +300,7 @@ def record(
     Returns:
         Whether it was new.
     """
-    values = {
-        "id": manifest.id,
-        "instance": manifest.instance,
-        "created_at": manifest.created_at,
-        "reason": manifest.reason[:60],
-        "asked_by": manifest.asked_by[:120],
-        "plain_bytes": manifest.plain_bytes,
-        "stored_bytes": manifest.stored_bytes,
-        "components": [
-            {
-                "name": component.name,
-                "part": component.part.value,
-                "plain_bytes": component.plain_bytes,
-                "stored_bytes": component.stored_bytes,
-                "origin": component.origin,
-            }
-            for component in manifest.components
-        ],
-        "headline": {
-            name: manifest.tables[name].rows for name in HEADLINE_TABLES if name in manifest.tables
-        },
-        "manifest_sha256": hashlib.sha256(data).hexdigest(),
-        "read_back_at": read_back_at,
-        "verified_at": None,
-        "verify_error": None,
-        "signed": False,
-        "encrypted": manifest.encrypted,
-        "storage": Storage.STANDARD.value,
-        "indexed_at": ctx.now(),
-    }
+    values = _values(ctx, manifest, data) | {"read_back_at": read_back_at}
     with write(ctx.control) as connection:
         exists = connection.scalar(
             select(snapshots.c.id).where(_ours(ctx), snapshots.c.id == manifest.id)
@@ -267,6 +326,39 @@ def record_verification(ctx: Context, snapshot_id: str, error: str | None) -> Sn
     return find(ctx, snapshot_id)
 
 
+def _values(ctx: Context, manifest: Manifest, data: bytes) -> dict[str, Any]:
+    return {
+        "id": manifest.id,
+        "instance": manifest.instance,
+        "created_at": manifest.created_at,
+        "reason": manifest.reason[:60],
+        "asked_by": manifest.asked_by[:120],
+        "plain_bytes": manifest.plain_bytes,
+        "stored_bytes": manifest.stored_bytes,
+        "components": [
+            {
+                "name": component.name,
+                "part": component.part.value,
+                "plain_bytes": component.plain_bytes,
+                "stored_bytes": component.stored_bytes,
+                "origin": component.origin,
+            }
+            for component in manifest.components
+        ],
+        "headline": {
+            name: manifest.tables[name].rows for name in HEADLINE_TABLES if name in manifest.tables
+        },
+        "manifest_sha256": hashlib.sha256(data).hexdigest(),
+        "read_back_at": None,
+        "verified_at": None,
+        "verify_error": None,
+        "signed": _is_signed(ctx, data),
+        "encrypted": manifest.encrypted,
+        "storage": Storage.STANDARD.value,
+        "indexed_at": ctx.now(),
+    }
+
+
 def _known(ctx: Context) -> set[str]:
     with read(ctx.control) as connection:
         return set(connection.scalars(select(snapshots.c.id).where(_ours(ctx))))
@@ -276,10 +368,9 @@ def _ours(ctx: Context) -> Any:
     return snapshots.c.instance == ctx.settings.instance_id
 
 
-def _filtered(query: Select[Any], search: str, state: str) -> Select[Any]:
+def _filtered(query: Select[Any], search: str, state: str, zone: tzinfo) -> Select[Any]:
     if search:
-        columns = (snapshots.c.id, snapshots.c.reason, snapshots.c.asked_by)
-        query = query.where(or_(*(column.icontains(search, autoescape=True) for column in columns)))
+        query = query.where(searching.matches(search, zone))
     if state == "verified":
         query = query.where(snapshots.c.read_back_at.is_not(None))
     elif state == "damaged":
@@ -297,13 +388,17 @@ def _read(store: Store, instance: str, snapshot_id: str) -> bytes:
 
 
 def _checked(ctx: Context, snapshot_id: str, data: bytes) -> Manifest:
-    manifest = from_json(data)
+    manifest = from_json(data, keys_of(ctx.settings))
     if (manifest.instance, manifest.id) != (ctx.settings.instance_id, snapshot_id):
         raise Broken(
             f"The manifest {snapshot_id} says that it is {manifest.instance}/{manifest.id}.",
             "It was copied or renamed; the other snapshots are not affected.",
         )
     return manifest
+
+
+def _is_signed(ctx: Context, data: bytes) -> bool:
+    return signature_state(data, keys_of(ctx.settings)) == "signed"
 
 
 def _row(row: Any) -> SnapshotRow:
