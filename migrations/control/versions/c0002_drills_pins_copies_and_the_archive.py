@@ -34,6 +34,10 @@ def upgrade() -> None:
         )
         batch_op.add_column(sa.Column('copied_at', sa.DateTime(timezone=True), nullable=True))
         batch_op.add_column(sa.Column('copy_error', sa.Text(), nullable=True))
+    with op.batch_alter_table('snapshots', schema=None) as batch_op:
+        batch_op.create_index(
+            'ix_snapshots_instance_newest', ['instance', 'created_at', 'id'], unique=False
+        )
     op.create_table('drills',
     sa.Column('id', sa.String(length=40), nullable=False),
     sa.Column('snapshot_id', sa.String(length=40), nullable=False),
