@@ -69,7 +69,7 @@ def test_an_archived_object_says_so_and_reading_it_says_how_to_bring_it_back(
     with pytest.raises(Archived) as caught, store.open(KEY):
         pass
     assert "retrieve 20261101T020000Z-abcd" in caught.value.hint
-    assert KEY in caught.value.message
+    assert "database.sqlite3.zst of the snapshot 20261101T020000Z-abcd" in caught.value.message
 
 
 @pytest.mark.parametrize("storage", ["GLACIER_IR", "STANDARD_IA", "ONEZONE_IA"])

@@ -177,10 +177,12 @@ def code_of(error: Any) -> str:
 def archived(place: S3Place, key: str | None) -> Archived:
     """An object that can't be read before it was brought back; says how for a snapshot's."""
     parts = (key or "").split("/")
-    snapshot = parts[2] if len(parts) == 4 and parts[0] == "data" else "ID"
+    of_a_snapshot = len(parts) == 4 and parts[0] == "data"
+    snapshot = parts[2] if of_a_snapshot else "ID"
+    what = f"{parts[3]} of the snapshot {snapshot}" if of_a_snapshot else key or "The object"
     return Archived(
-        f"{key or 'The object'} lies in the archive of {place.url} and can't be read "
-        "before it is brought back. Nothing was changed.",
+        f"{what} lies in the archive of {place.url} and can't be read before it is brought back. "
+        "Nothing was changed.",
         f"`python services/store.py retrieve {snapshot}` asks for it, and so does Restore.",
     )
 
