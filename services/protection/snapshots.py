@@ -29,14 +29,18 @@ from services.core.context import Context
 from services.core.errors import Broken, Misconfigured
 from services.core.jobs import JobHandle
 from services.core.settings import PROJECT_ROOT
-from services.protection import catalog, digests, leftovers
+from services.protection import catalog, digests, leftovers, matching
+from services.protection.keys import keys_of
 from services.protection.manifest import new_snapshot_id, to_json
 from services.protection.model import (
     CollectionFacts,
     Manifest,
+    Neighbours,
     Part,
     TableFacts,
+    VectorMatch,
 )
+from services.protection.pictures import OBJECTS, objects_json, send_pictures
 from services.protection.reading import (
     component_of,
     fetch,
@@ -45,7 +49,7 @@ from services.protection.reading import (
     picture_list,
     verify,
 )
-from services.protection.sending import Sender, send_pictures
+from services.protection.sending import Sender
 from services.protection.sources import chroma, images, sqlite
 from services.protection.stores.base import Store
 from services.protection.tar import TarReader
@@ -134,11 +138,17 @@ class _Making:
         self.ctx, self.store, self.handle, self.folder = ctx, store, handle, folder
         self.created_at: datetime = ctx.now()
         self.sender = Sender(
-            store, ctx.settings.instance_id, new_snapshot_id(self.created_at), handle.say
+            store,
+            ctx.settings.instance_id,
+            new_snapshot_id(self.created_at),
+            handle.say,
+            keys_of(ctx.settings).recipients,
         )
         self.notes: list[str] = []
         self.seconds: dict[str, float] = {}
         self.collections: dict[str, CollectionFacts] = {}
+        self.neighbours: dict[str, tuple[Neighbours, ...]] = {}
+        self.vector_ids: tuple[str, ...] | None = None  # of the shop's products
         self.tools: dict[str, str] = _tools()
         self.pictures: tuple[images.Picture, ...] = ()
         self._span = span
@@ -182,6 +192,7 @@ class _Making:
             self._send_tables(exporting)
         with self._step("Checking the copy of the database", "check database", 0.84):
             tables, violations = self._measured(measuring, shop)
+        match = self._matched(matching.copy_engine(database))
         with self._step("Reading everything back", "read back", 0.88):
             self.sender.read_back(self._moving(1, (0.88, 0.98)))
         manifest = Manifest(
@@ -203,6 +214,8 @@ class _Making:
             },
             tools=self.tools,
             step_seconds={name: round(took, 3) for name, took in self.seconds.items()},
+            neighbours=self.neighbours,
+            match=match,
             notes=tuple(self.notes),
             extra={"table_digest": digests.DIGEST},
         )
@@ -265,6 +278,7 @@ class _Making:
             _ZSTD_TAR.format(name=name),
             compress=True,
         )
+        self.vector_ids = matching.vector_ids(copy.folder)
         # The exact copy is in the store; only now may our chromadb open (and change) it.
         into = self.folder / "tables"
         return self._start(chroma.start_export(copy.folder, into)), into
@@ -280,11 +294,21 @@ class _Making:
             return
         self.tools["chromadb"] = exported.version
         self.collections = exported.facts
+        self.neighbours = exported.neighbours
         for path in exported.files.values():
             with open(path, "rb", buffering=0) as file:
                 self.sender.send(
                     path.name, Part.VECTORS, file, "any Parquet reader", compress=False
                 )
+
+    def _matched(self, database: Engine) -> VectorMatch | None:
+        """Whether vectors and products belong to each other; what does not is a note."""
+        if self.vector_ids is None:
+            return None
+        products = matching.products_of(database)
+        found = matching.compare(products, self.vector_ids)
+        self.notes += matching.explain(found, products)
+        return found
 
     def _send_knowledge(self, database: Path, knowledge: Callable[[Engine], bytes]) -> None:
         if not sqlite.table_names(database) >= _KB_TABLES:
@@ -309,7 +333,7 @@ class _Making:
             self.notes.append(f"Images: there is no folder at {live}.")
             return
         self.notes += found.notes
-        sent = send_pictures(self.sender, live, found, self._moving(1, (0.73, 0.82)))
+        sent = send_pictures(self.ctx, self.store, live, found, self._moving(1, (0.73, 0.82)))
         self.pictures = sent.pictures
         self.notes += sent.notes
         self.handle.say(f"pictures: {len(sent.pictures):,}, {sent.new:,} of them new")
@@ -320,6 +344,15 @@ class _Making:
             "path -> sha256; each picture lies under images/<instance>/<sha256>",
             compress=False,
         )
+        if any(each.encryption != "none" for each in sent.objects):
+            self.sender.send(
+                OBJECTS,
+                Part.IMAGES,
+                io.BytesIO(objects_json(sent.objects)),
+                "sha256 of a picture -> its key; age -d -i identity.txt opens each",
+                compress=False,
+                readable=True,
+            )
 
     def _measured(
         self, child: subprocess.Popen[bytes], shop: Path
@@ -341,7 +374,7 @@ class _Making:
         return facts, violations
 
     def _list(self, manifest: Manifest) -> None:
-        data = to_json(manifest)
+        data = to_json(manifest, keys_of(self.ctx.settings))
         self.sender.send_manifest(data)
         self._listed = True
         catalog.record(self.ctx, manifest, data, read_back_at=self.ctx.now())
