@@ -296,7 +296,7 @@ def main(arguments: list[str] | None = None) -> int:
             _command_verify(ctx, actor, options.verify, answer, options.json)
         else:
             _command_backup(ctx, actor, options, answer)
-        code = 0
+        code = int(answer.get("copy", {}).get("exit_code", 0))  # the backup counts all the same
     except (Exception, KeyboardInterrupt) as error:
         message, hint, error_id = describe(error)
         answer |= {"state": "failed", "error": message, "hint": hint, "error_id": error_id}
@@ -338,8 +338,22 @@ def _command_backup(
     with _bar() as bar:
         ended = _run(ctx, job, bar)
     answer |= {"state": ended.state.value, **(ended.result or {})}
+    _copy(ctx, actor, answer)
     if sys.stdout.isatty() and not options.json:
         print(f"Backup {answer['snapshot']} is stored and was read back in full.")
+
+
+def _copy(ctx: Context, actor: Actor, answer: dict[str, Any]) -> None:
+    """Bring it to the second store; a copy that fails is said, and the backup counts."""
+    from services.protection.replication.job import after_backup
+
+    with _bar() as bar:
+        copy = after_backup(ctx, bar, actor)
+    if copy is None:
+        return
+    answer["copy"] = copy
+    if copy["state"] == "failed":
+        print(f"{copy['error']} {copy['hint']}".strip(), file=sys.stderr)
 
 
 def _queued(ctx: Context, job_id: str) -> jobs.Job:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import os
+import secrets
 from pathlib import Path
 
 from services.core.errors import Misconfigured
+from services.protection.stores.base import Store
 
 STORE = "store"
 """The place where backups go."""
@@ -70,3 +73,31 @@ def _same_folder(one: Path, two: Path) -> bool:
 
 def _s3_parts(url: str) -> tuple[str, ...]:
     return tuple(part for part in url.removeprefix("s3://").split("/") if part)
+
+
+def require_not_one(first: Store, second: Store) -> None:
+    """Refuse two addresses behind which the same place answers (a folder and the server that
+    serves it, one share mounted twice): what is written to one must not appear in the other.
+
+    Raises:
+        Misconfigured: it does.
+        and what the stores raise.
+    """
+    # Both ways: a server that keeps a listing in memory does not see what a folder was given.
+    same = _shows(first, second) or _shows(second, first)
+    if same:
+        raise Misconfigured(
+            f"BACKUP_COPY_URL leads to the first store under another name: what is written to "
+            f"{first.url} and to {second.url} appears in both. Nothing was copied.",
+            "A copy protects only where the first store is not: another disk, another bucket, "
+            "best of all another account.",
+        )
+
+
+def _shows(written: Store, looked_at: Store) -> bool:
+    key = f"desk-check/{secrets.token_hex(8)}"
+    written.put(key, io.BytesIO(b"one place?"))
+    try:
+        return looked_at.stat(key) is not None
+    finally:
+        written.delete(key)

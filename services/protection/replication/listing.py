@@ -1,0 +1,106 @@
+"""What lies in the second store, told by the store alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+from services.core.context import Context
+from services.core.errors import Broken
+from services.protection.keys import keys_of
+from services.protection.manifest import (
+    MAX_MANIFEST_BYTES,
+    from_json,
+    image_key,
+    manifest_key,
+    manifest_prefix,
+)
+from services.protection.model import Manifest
+from services.protection.replication.model import CopyRow
+from services.protection.replication.objects import Item
+from services.protection.replication.pictures import pictures_of
+from services.protection.stores.base import Store
+
+_AT_ONCE = 8
+
+
+def ids_in(ctx: Context, store: Store) -> set[str]:
+    """Ids of the manifests of this instance in a store."""
+    prefix = manifest_prefix(ctx.settings.instance_id)
+    return {
+        found.key.removeprefix(prefix).removesuffix(".json")
+        for found in store.list(prefix)
+        if found.key.endswith(".json")
+    }
+
+
+def read_manifest(ctx: Context, store: Store, snapshot_id: str) -> tuple[Manifest, bytes]:
+    """A manifest from a store, checked, without the index.
+
+    Raises:
+        Broken: it is missing, damaged, or another snapshot's.
+    """
+    instance = ctx.settings.instance_id
+    try:
+        with store.open(manifest_key(instance, snapshot_id)) as stream:
+            data = stream.read(MAX_MANIFEST_BYTES + 1)
+    except KeyError as error:
+        raise Broken(f"The manifest of {snapshot_id} is not in {store.url}.") from error
+    manifest = from_json(data, keys_of(ctx.settings))
+    if (manifest.instance, manifest.id) != (instance, snapshot_id):
+        raise Broken(
+            f"The manifest {snapshot_id} in {store.url} says that it is "
+            f"{manifest.instance}/{manifest.id}.",
+            "It was copied or renamed; the other snapshots are not affected.",
+        )
+    return manifest, data
+
+
+def sizes_in(store: Store, prefix: str) -> dict[str, int]:
+    """Key -> size of everything below a prefix."""
+    return {found.key: found.size for found in store.list(prefix)}
+
+
+def items_of(manifest: Manifest) -> list[Item]:
+    """The objects of a snapshot, its pictures and its manifest left out."""
+    return [
+        Item(found.key, found.name, found.stored_bytes, found.stored_sha256)
+        for found in manifest.components
+    ]
+
+
+def copies(ctx: Context, second: Store, first_ids: Iterable[str] = ()) -> tuple[CopyRow, ...]:
+    """Every snapshot in the second store, newest first, and whether it is complete there.
+
+    Neither the index nor the first store is believed: manifests are read, and every object
+    that they name has to lie there with the right size. Reading the content is what
+    `copying.replicate(..., prove=True)` and a drill do.
+
+    Args:
+        first_ids: what the first store lists; a snapshot that is not among them is marked.
+    """
+    instance, first = ctx.settings.instance_id, set(first_ids)
+    sizes = sizes_in(second, f"data/{instance}/") | sizes_in(second, image_key(instance, ""))
+
+    def row(snapshot_id: str) -> CopyRow:
+        only_here = bool(first) and snapshot_id not in first
+        try:
+            manifest, _data = read_manifest(ctx, second, snapshot_id)
+            missing = tuple(_missing(ctx, second, manifest, sizes))
+        except Broken as error:
+            return CopyRow(snapshot_id, (), str(error), only_here)
+        return CopyRow(snapshot_id, missing, "", only_here)
+
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
+        return tuple(pool.map(row, sorted(ids_in(ctx, second), reverse=True)))
+
+
+def _missing(
+    ctx: Context, second: Store, manifest: Manifest, sizes: dict[str, int]
+) -> Iterator[str]:
+    absent = [item.name for item in items_of(manifest) if sizes.get(item.key) != item.size]
+    yield from absent
+    if not absent:
+        # Only a list that lies there itself can tell which pictures belong to it.
+        pictures = pictures_of(ctx, second, manifest)
+        yield from (key for key in sorted(pictures or ()) if key not in sizes)
