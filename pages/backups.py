@@ -23,7 +23,13 @@ from ui.theme import LIGHT
 ROWS = 20
 ROWS_BESIDE = 12  # the others scroll, so that on a phone the panel below is not far away
 ROW_PIXELS, HEAD_PIXELS = 38, 37
-STATES = {"": "All", "verified": "Verified", "unverified": "Not verified", "damaged": "Damaged"}
+STATES = {
+    "": "All",
+    "verified": "Verified",
+    "read back": "Read back",
+    "unchecked": "Not checked",
+    "damaged": "Damaged",
+}
 FAILURE_SHOWN = timedelta(days=2)
 # So long the last restore stands at the top with its Undo; later its safety backup is in the
 # list like any other.

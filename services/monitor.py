@@ -84,7 +84,7 @@ def gather(ctx: Context, actor: Actor) -> Facts:
     require(actor, Permission.OVERVIEW_VIEW)
     catalog.refresh_if_old(ctx)
     listed = catalog.page(ctx, rows=1)
-    verified = catalog.page(ctx, state="verified", rows=1)
+    trusted = catalog.page(ctx, state="trusted", rows=1)
     shop = status(ctx)
     shop_trouble, kb_empty = None, False
     if shop.state is not ShopState.READY:
@@ -97,7 +97,7 @@ def gather(ctx: Context, actor: Actor) -> Facts:
         store_trouble = Trouble(None, _standing(message), hint)
     return Facts(
         newest=_snapshot(listed.rows),
-        newest_verified=_snapshot(verified.rows),
+        newest_verified=_snapshot(trusted.rows),
         failed_backup=watched.failed_backup(ctx),
         interrupted_restore=watched.interrupted_restore(ctx),
         shop_trouble=shop_trouble,

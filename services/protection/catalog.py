@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta, tzinfo
 from typing import Any
 
-from sqlalchemy import Select, delete, func, insert, select, update
+from sqlalchemy import Select, delete, func, insert, or_, select, update
 from sqlalchemy.exc import SQLAlchemyError
 
 from db.control import desk_state, snapshots
@@ -38,6 +38,7 @@ from services.protection.model import (
     SnapshotRow,
     Storage,
 )
+from services.protection.proving import records
 from services.protection.stores import open_store
 from services.protection.stores.base import Store
 
@@ -94,6 +95,7 @@ def refresh(ctx: Context, store: Store, *, most: int | None = None) -> RefreshRe
         left = len(wanted[most:]) if most else 0
         state = {"at": ctx.now().isoformat(), "unreadable": unreadable, "left": left}
         _remember(ctx, connection, state)
+    records.gather(ctx, store)
     return RefreshResult(tuple(added), tuple(removed), unreadable, len(present))
 
 
@@ -315,13 +317,18 @@ def record_verification(ctx: Context, snapshot_id: str, error: str | None) -> Sn
     """Write what reading a snapshot back in full found.
 
     Args:
-        error: what is wrong, for a person; None when everything was equal.
+        error: what is wrong, for a person; None when everything was equal. That takes back
+            no proof that failed: a drill looks deeper.
     """
+    values: dict[str, Any] = {"read_back_at": ctx.now()}
+    if error:
+        values = {"read_back_at": None, "verified_at": None, "drill_seconds": None}
+    failed = records.standing_failure(ctx, snapshot_id)
     with write(ctx.control) as connection:
         connection.execute(
             update(snapshots)
             .where(_ours(ctx), snapshots.c.id == snapshot_id)
-            .values(read_back_at=None if error else ctx.now(), verify_error=error)
+            .values(**values, verify_error=error or failed)
         )
     return find(ctx, snapshot_id)
 
@@ -371,15 +378,24 @@ def _ours(ctx: Context) -> Any:
 def _filtered(query: Select[Any], search: str, state: str, zone: tzinfo) -> Select[Any]:
     if search:
         query = query.where(searching.matches(search, zone))
-    if state == "verified":
-        query = query.where(snapshots.c.read_back_at.is_not(None))
-    elif state == "damaged":
-        query = query.where(snapshots.c.verify_error.is_not(None))
-    elif state == "unverified":
-        query = query.where(snapshots.c.read_back_at.is_(None), snapshots.c.verify_error.is_(None))
-    elif state:
-        raise Invalid(f"{state[:40]!r} is no state of a snapshot.")
+    if state:
+        try:
+            return query.where(*_STATES[state])
+        except KeyError:
+            raise Invalid(f"{state[:40]!r} is no state of a snapshot.") from None
     return query
+
+
+_WHOLE = snapshots.c.verify_error.is_(None)
+_PROVEN, _READ = snapshots.c.verified_at.is_not(None), snapshots.c.read_back_at.is_not(None)
+_STATES = {
+    "verified": (_WHOLE, _PROVEN),
+    "read back": (_WHOLE, ~_PROVEN, _READ),
+    "unchecked": (_WHOLE, ~_PROVEN, ~_READ),
+    "damaged": (~_WHOLE,),
+    "trusted": (_WHOLE, or_(_PROVEN, _READ)),
+}
+"""What a snapshot has shown of itself: of each word, the condition."""
 
 
 def _read(store: Store, instance: str, snapshot_id: str) -> bytes:

@@ -29,7 +29,7 @@ def day_states(ctx: Context, count: int) -> tuple[DayState, ...]:
     ours = snapshots.c.instance == ctx.settings.instance_id
     with read(ctx.control) as connection:
         for row in connection.execute(
-            select(snapshots.c.id, snapshots.c.created_at, snapshots.c.read_back_at)
+            select(snapshots.c.id, snapshots.c.created_at, snapshots.c.verified_at)
             .where(ours, snapshots.c.created_at >= start)
             .order_by(snapshots.c.created_at, snapshots.c.id)
         ):
@@ -53,7 +53,7 @@ def day_states(ctx: Context, count: int) -> tuple[DayState, ...]:
 
 def _day(day: date, counted: range, made: list[Any], errors: tuple[str, ...]) -> DayState:
     ids = tuple(row.id for row in made)
-    if any(row.read_back_at for row in made):
+    if any(row.verified_at for row in made):
         mark = DayMark.VERIFIED
     elif made:
         mark = DayMark.MADE

@@ -138,6 +138,7 @@ class Storage(enum.StrEnum):
     """Where the objects of a snapshot lie."""
 
     STANDARD = "standard"
+    INSTANT = "instant"  # in a colder class (GLACIER_IR): readable at once, for a fee
     ARCHIVED = "archived"  # has to be retrieved before it can be read
     READY = "ready"  # archived, and readable for some days after a retrieval
 
@@ -201,8 +202,8 @@ class RefreshResult:
 class DayMark(enum.StrEnum):
     """What a day has to show."""
 
-    VERIFIED = "verified"  # a snapshot that was read back in full
-    MADE = "made"  # a snapshot, not (yet) verified
+    VERIFIED = "verified"  # a snapshot that a drill restored aside and found equal
+    MADE = "made"  # a snapshot that was made and read back, and not (yet) restored as a test
     FAILED = "failed"  # backups were tried, none succeeded
     MISSING = "missing"  # the day ended and nothing was tried
     BEFORE = "before"  # does not count: the desk was not in use yet, or today may still bring one

@@ -59,8 +59,11 @@ def sweep(parent: Path) -> int:
     return removed
 
 
-def require_room(folder: Path, needed: int) -> None:
+def require_room(folder: Path, needed: int, unchanged: str = "nothing was backed up") -> None:
     """Refuse before anything is copied when the disk lacks room.
+
+    Args:
+        unchanged: what was not done, for the message.
 
     Raises:
         Broken: says how much there is and how much is needed.
@@ -69,7 +72,7 @@ def require_room(folder: Path, needed: int) -> None:
     if free < needed + _MARGIN:
         raise Broken(
             f"There are {free // 1_000_000:,} MB free in {folder}, and the copies need "
-            f"{(needed + _MARGIN) // 1_000_000:,} MB; nothing was backed up.",
+            f"{(needed + _MARGIN) // 1_000_000:,} MB; {unchanged}.",
             "Free some space there, or set BACKUP_TEMP_DIR to a folder on a larger disk.",
         )
 

@@ -13,13 +13,14 @@ import stat
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from services.core.errors import Misconfigured
 from services.core.lineage import PARENT
 from services.core.settings import PROJECT_ROOT
-from services.protection.model import CollectionFacts
+from services.protection.model import CollectionFacts, Neighbours
 from services.protection.sources import sqlite
 
 DATABASE = "chroma.sqlite3"
@@ -42,6 +43,7 @@ class PortableTables:
     files: dict[str, Path]  # collection -> Parquet file
     facts: dict[str, CollectionFacts]
     version: str  # of the chromadb that read the copy
+    neighbours: dict[str, tuple[Neighbours, ...]] = field(default_factory=dict)
 
 
 def folder_bytes(folder: Path) -> int:
@@ -123,7 +125,15 @@ def end_export(process: subprocess.Popen[bytes], into: Path) -> PortableTables |
             for item in collections
         },
         version=answer["chromadb"],
+        neighbours={
+            item["name"]: tuple(map(neighbours_of, item["neighbours"])) for item in collections
+        },
     )
+
+
+def neighbours_of(answer: dict[str, Any]) -> Neighbours:
+    """What a child process answered about one vector."""
+    return Neighbours(answer["id"], tuple(answer["nearest"]), tuple(answer["distances"]))
 
 
 def _forbidden(error: PermissionError) -> Misconfigured:

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from services.core.lineage import end_with_parent
+from services.protection.sources.chroma_ask import ask, sample
 
 _ROWS = 2000
 """Rows read at once: ids first, then pages by ids. Paging by offset misses rows while some
@@ -57,7 +58,7 @@ def _export(collection: Any, folder: Path) -> dict[str, Any]:
     facts = {
         "name": collection.name,
         "metadata": collection.metadata or {},
-        "space": _space(collection),
+        "space": space_of(collection),
     }
     schema = pa.schema(
         [
@@ -93,7 +94,18 @@ def _export(collection: Any, folder: Path) -> dict[str, Any]:
         "count": count,
         "dimension": dimension,
         "space": facts["space"],
+        "neighbours": _neighbours(collection, ids),
     }
+
+
+def _neighbours(collection: Any, ids: list[str]) -> list[dict[str, Any]]:
+    # A collection that can be read and not searched is still worth its table; the drill
+    # then has nothing to ask, and says so.
+    try:
+        return ask(collection, sample(ids))
+    except Exception as error:
+        print(f"no neighbours of {collection.name!r}: {type(error).__name__}", file=sys.stderr)
+        return []
 
 
 def _pages(collection: Any, ids: list[str]) -> Iterator[dict[str, Any]]:
@@ -103,7 +115,8 @@ def _pages(collection: Any, ids: list[str]) -> Iterator[dict[str, Any]]:
         )
 
 
-def _space(collection: Any) -> str:
+def space_of(collection: Any) -> str:
+    """The distance that a collection compares by."""
     # On a folder that came from an older Chroma the configuration may say l2 where the
     # metadata says cosine: the metadata is right.
     named = (collection.metadata or {}).get("hnsw:space")
