@@ -37,7 +37,7 @@ def _unlike(*_args: object) -> list[str]:
 def main() -> int:
     boundary.hook = _hook
     if os.environ.get("FAIL_VERIFY"):
-        execute.verify_database = _unlike
+        execute._Restore._verify = _unlike
     if sys.argv[1] == "recover":
         restore.recover(open_context())
         return 0

@@ -255,7 +255,7 @@ def test_a_verification_that_fails_puts_everything_back(
     def unlike(*_args):
         raise Broken("The restored database is not what was fetched (orders).")
 
-    monkeypatch.setattr(execute, "verify_database", unlike)
+    monkeypatch.setattr(execute._Restore, "_verify", unlike)
     with pytest.raises(Broken, match="not what was fetched.*Everything is as it was before"):
         do(ctx, operator, furnished.id, DATABASE | {Part.IMAGES})
     assert world(ctx) == before
@@ -280,7 +280,7 @@ def test_what_could_not_be_put_back_yet_is_said_blocks_others_and_is_settled_lat
         safety.rename(safety.with_suffix(".away"))
         raise Broken("The restored database is not what was fetched (orders).")
 
-    monkeypatch.setattr(execute, "verify_database", unlike)
+    monkeypatch.setattr(execute._Restore, "_verify", unlike)
     with pytest.raises(Broken, match="putting everything back failed too.*safety snapshot 2"):
         do(ctx, operator, furnished.id, DATABASE | {Part.IMAGES})
     plan = restore.preview(ctx, operator, furnished.id, DATABASE)

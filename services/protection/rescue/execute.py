@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import logging
 import os
-import sqlite3
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,17 +22,15 @@ from services.core.jobs import JobHandle
 from services.protection import catalog, snapshots
 from services.protection.model import Part
 from services.protection.rescue import folders, putback, staging
-from services.protection.rescue import journal as journals
-from services.protection.rescue import live as live_file
 from services.protection.rescue.boundary import reached
-from services.protection.rescue.compare import compare, losses
-from services.protection.rescue.journal import Journal, Phase
-from services.protection.rescue.live import Live, LiveState
+from services.protection.rescue.compare import losses
+from services.protection.rescue.database import LiveState
+from services.protection.rescue.engines import database_of, engine_of, name_of, require_engine
+from services.protection.rescue.journal import Journal, Ledger, Phase
 from services.protection.rescue.outcome import Outcome, in_words, raise_in_words, record
 from services.protection.rescue.plan import RestorePlan, require_no_more_lost
-from services.protection.rescue.preview import differences, require_sqlite
+from services.protection.rescue.preview import differences
 from services.protection.rescue.space import require_space
-from services.protection.rescue.verify import as_facts, facts_of, verify_database
 from services.protection.stores.base import Store
 
 log = logging.getLogger("desk.restore")
@@ -49,17 +46,6 @@ class Borrowed:
     canonical_json: Callable[[Engine], bytes]
     live_document: Callable[[], dict[str, Any]]
     restore_document: Callable[[dict[str, Any], str], object]  # (document, reason)
-
-
-@dataclass
-class _Work:
-    """What a restore gathers on its way."""
-
-    state: LiveState = LiveState.READY
-    live: Live | None = None  # open from the first look on, to notice other writers
-    seen: int = 0  # its version when the losses were counted
-    staged: Path = field(default_factory=Path)
-    document: dict[str, Any] | None = None
 
 
 def restore(
@@ -98,27 +84,32 @@ class _Restore:
         self.plan, self.borrowed = plan, borrowed
         self.manifest = catalog.load_manifest(ctx, store, plan.snapshot_id)
         self.outcome = Outcome(plan.snapshot_id, tuple(sorted(plan.parts)), undo_of=undo_of)
-        self.work = _Work()
-        database = require_sqlite(ctx) if Part.DATABASE in plan.parts else None
+        self.state = LiveState.READY
+        self.document: dict[str, Any] | None = None
         scratch = prepare_folder(ctx.settings.temp_dir) / f"restore-{handle.id}"
-        self.work.staged = scratch / "database.sqlite3"
         sources = {Part.VECTORS: ctx.settings.vector_dir, Part.IMAGES: ctx.settings.images_dir}
-        self.journal = Journal(
+        with_database = Part.DATABASE in plan.parts
+        if with_database:
+            require_engine(ctx, self.manifest)
+        journal = Journal(
             job_id=handle.id,
             snapshot_id=plan.snapshot_id,
             parts=tuple(sorted(plan.parts)),
             phase=Phase.STAGING,
             work=str(scratch),
-            database=str(database.resolve()) if database else "",
+            database=name_of(ctx) if with_database else "",
+            engine=engine_of(ctx),
             folders=tuple(
                 folders.plan_move(part, folder, handle.id)
                 for part, folder in sources.items()
                 if part in plan.parts
             ),
         )
+        self.ledger = Ledger(ctx, journal)
+        self.database = database_of(ctx).replacement(self.ledger) if with_database else None
 
     def run(self) -> Outcome:
-        self._save(Phase.STAGING)
+        self.ledger.save(Phase.STAGING)
         reached("begun")
         try:
             self._look()
@@ -127,9 +118,9 @@ class _Restore:
             self._safeguard()
         except BaseException as error:
             self._close()
-            putback.tidy(self.ctx, self.journal, new=False)
+            putback.tidy(self.ctx, self.ledger.journal, self.database, new=False)
             raise_in_words(error)
-        self._save(Phase.APPLYING)
+        self.ledger.save(Phase.APPLYING)
         reached("applying")
         try:
             self._apply()
@@ -143,49 +134,29 @@ class _Restore:
         self.outcome.side = "new"
         record(self.ctx, self.handle.id, self.outcome)
         reached("recorded")
-        kept = putback.tidy(self.ctx, self.journal, new=True)
-        self.outcome.kept += kept
+        self.outcome.kept += putback.tidy(self.ctx, self.ledger.journal, self.database, new=True)
         return self.outcome
 
     def _look(self) -> None:
         require_space(self.ctx, self.manifest, self.plan.parts)
-        if self.journal.database:
-            path = Path(self.journal.database)
-            self.work.state = live_file.state_of(path)
-            if self.work.state is not LiveState.MISSING:
-                self.work.live = self._opened(path)
-
-    def _opened(self, path: Path) -> Live | None:
-        """A damaged file is filled anew where SQLite can open it at all: a shop that has it
-        open would go on with the old one if it were exchanged."""
-        try:
-            return Live(path)
-        except sqlite3.OperationalError:
-            raise  # locked, or not to be written
-        except sqlite3.DatabaseError:
-            if self.work.state is LiveState.READY:
-                raise
-            return None
+        if self.database:
+            self.state = self.database.look()
 
     def _stage(self) -> None:
         ctx, store, manifest, say = self.ctx, self.store, self.manifest, self.handle
-        Path(self.journal.work).mkdir(mode=0o700)
-        if self.journal.database:
+        work = Path(self.ledger.journal.work)
+        work.mkdir(mode=0o700)
+        if self.database:
             say.step("Fetching and checking the database beside the live one", 0.02)
-            staging.stage_database(ctx, store, manifest, self.work.staged)
-            migrated = staging.mark(ctx, self.work.staged, say.id, manifest.id)
-            live = Path(self.journal.database) if self.work.live else None
-            staging.make_ready(self.work.staged, live_file.page_size(live) if live else None)
-            facts = facts_of(self.work.staged) if migrated else as_facts(manifest.tables)
-            self.journal = replace(self.journal, facts=facts)
+            self.database.stage(store, manifest)
             reached("database staged")
         if Part.KNOWLEDGE in self.plan.parts:
             say.step("Fetching and checking the knowledge base", 0.2)
-            self.work.document = staging.knowledge_document(ctx, store, manifest)
-        for move in self.journal.folders:
+            self.document = staging.knowledge_document(ctx, store, manifest)
+        for move in self.ledger.journal.folders:
             say.step(f"Fetching and checking the {move.part} beside the live ones", 0.25)
             if move.part is Part.VECTORS:
-                staging.stage_vectors(ctx, store, manifest, move, Path(self.journal.work))
+                staging.stage_vectors(ctx, store, manifest, move, work)
             else:
                 wanted = snapshots.picture_list(ctx, store, manifest)
                 staging.stage_images(
@@ -195,22 +166,21 @@ class _Restore:
 
     def _hold_to_plan(self) -> None:
         self.handle.step("Comparing with what you saw", 0.36)
-        if self.work.live:
-            self.work.seen = self.work.live.version()
         found = differences(
             self.ctx,
             self.store,
             self.manifest,
             self.plan.parts,
-            self.work.staged if self.journal.database else None,
-            self.work.state,
+            self.database.compare() if self.database else (),
+            self.state,
             self.borrowed.live_document,
         )
         require_no_more_lost(self.plan, found.losses)
 
     def _safeguard(self) -> None:
-        if self.work.state is not LiveState.READY:
-            self._keep_raw()
+        if self.database and self.state is not LiveState.READY:
+            self.handle.step("Keeping the unreadable database aside", 0.37)
+            self.outcome.kept += self.database.keep_damaged()
         try:
             safety = snapshots.create(
                 self.ctx,
@@ -222,7 +192,7 @@ class _Restore:
                 span=(0.38, 0.8),
             )
         except DeskError as error:
-            if self.work.state is LiveState.READY:
+            if self.state is LiveState.READY:
                 raise
             self.outcome.notes.append(
                 f"No safety snapshot could be taken ({error.message}) What was there is kept "
@@ -230,80 +200,33 @@ class _Restore:
             )
             return
         self.outcome.safety_id = safety.id
-        self.journal = replace(self.journal, safety_id=safety.id)
+        self.ledger.note(safety_id=safety.id)
         reached("safety taken")
-
-    def _keep_raw(self) -> None:
-        folder = journals.home(self.ctx) / "kept" / self.handle.id
-        self.handle.step("Keeping the unreadable database aside", 0.37)
-        kept = live_file.keep_raw(Path(self.journal.database), folder)
-        self.journal = replace(self.journal, replaces=True, kept=str(folder))
-        self.outcome.kept += [str(path) for path in kept]
 
     def _apply(self) -> None:
         # What was staged is on the disk before anything live refers to it.
         os.sync()
-        for move in self.journal.folders:
+        for move in self.ledger.journal.folders:
             self.handle.step(f"Exchanging the {move.part}", 0.82)
             folders.exchange(move)
-        if self.journal.database:
+        if self.database:
             self.handle.step("Replacing the database in one transaction", 0.85)
-            self._replace_database()
-        elif self.work.document is not None:
+            told = self.database.replace(
+                lambda diffs: require_no_more_lost(self.plan, losses(diffs))
+            )
+            self.outcome.notes += told.notes
+            self.outcome.kept += told.kept
+        elif self.document is not None:
             self.handle.step("Putting the knowledge base back as one change", 0.85)
             self.borrowed.restore_document(
-                self.work.document, putback.reason(self.manifest.id, self.handle.id)
+                self.document, putback.reason(self.manifest.id, self.handle.id)
             )
-
-    def _replace_database(self) -> None:
-        path = Path(self.journal.database)
-        live = self.work.live
-        if live is not None:
-            try:
-                self._fill(live)
-                return
-            except sqlite3.DatabaseError as error:
-                if self.work.state is LiveState.READY:
-                    raise
-                log.warning("the damaged database could not be filled: %s", error)
-                live.close()
-                self.work.live = None
-        live_file.replace_file(self.work.staged, path, self.handle.id)
-
-    def _fill(self, live: Live) -> None:
-        with live.held():
-            reached("database held")
-            if self.work.state is LiveState.READY and live.version() != self.work.seen:
-                self._look_again(live)
-            self.work.seen = live.version()
-            live.take_over(self.work.staged)
-
-    def _look_again(self, live: Live) -> None:
-        """Somebody wrote after the comparison: hold the plan to what is there now, and keep
-        it, because part of it may be missing in the safety snapshot."""
-        folder = prepare_folder(journals.home(self.ctx) / "kept" / self.handle.id)
-        late = folder / "last-state.sqlite3"
-        self.journal = replace(self.journal, kept=str(folder))
-        self._save(Phase.APPLYING)
-        live.copy_to(late)
-        require_no_more_lost(self.plan, losses(compare(late, self.work.staged)))
-        self.outcome.kept.append(str(late))
-        self.outcome.notes.append(
-            "Another program wrote to the database while the safety snapshot was taken. The "
-            "very last state before the restore is kept aside."
-        )
 
     def _verify(self) -> None:
         self.handle.step("Checking that the live data equals the backup", 0.9)
-        if self.work.live is None and self.journal.database:
-            # The file was put in place as a whole: it is opened for the first time.
-            self.work.live = Live(Path(self.journal.database))
-            self.work.seen = self.work.live.version()
-        if self.work.live is not None:
-            self.outcome.notes += verify_database(
-                self.work.live, Path(self.journal.work), self.journal.facts, self.work.seen
-            )
-        if self.work.document is not None and (self.borrowed.live_document() != self.work.document):
+        if self.database:
+            self.outcome.notes += self.database.verify()
+        if self.document is not None and (self.borrowed.live_document() != self.document):
             self.outcome.notes.append(
                 "Somebody edited the knowledge base right after it came back."
             )
@@ -316,27 +239,24 @@ class _Restore:
         said = in_words(error)
         self.handle.step("It failed: putting everything back as it was", 0.95)
         try:
-            self._save(Phase.PUTTING_BACK)
+            self.ledger.save(Phase.PUTTING_BACK)
             reached("putting back")
-            putback.take_back(self.ctx, lambda: self.store, self.journal)
+            putback.take_back(self.ledger.journal, self.database, lambda: self.store)
         except BaseException as second:
             log.exception("the restore %s could not be put back", self.handle.id)
             message, hint, _id = describe(in_words(second))
+            safety = self.ledger.journal.safety_id or "-"
             return Broken(
                 f"The restore failed, and putting everything back failed too: {message} "
-                f"The state of before is in the safety snapshot {self.journal.safety_id or '-'}.",
+                f"The state of before is in the safety snapshot {safety}.",
                 f"{hint} The desk tries again at its next start.".strip(),
             )
         record(self.ctx, self.handle.id, self.outcome)
-        putback.tidy(self.ctx, self.journal, new=False)
+        putback.tidy(self.ctx, self.ledger.journal, self.database, new=False)
         if isinstance(said, DeskError) and "nothing was changed" not in said.message:
             said = type(said)(f"{said.message} Everything is as it was before.", said.hint)
         return said
 
-    def _save(self, phase: Phase) -> None:
-        self.journal = self.journal.at(phase)
-        journals.save(self.ctx, self.journal)
-
     def _close(self) -> None:
-        if self.work.live is not None:
-            self.work.live.close()
+        if self.database:
+            self.database.close()

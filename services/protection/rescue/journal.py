@@ -48,7 +48,10 @@ class Journal:
     parts: tuple[Part, ...]
     phase: Phase
     work: str  # scratch folder of this restore
-    database: str = ""  # the live file, when the database is restored
+    database: str = ""  # the live file or its name on the server, when it is restored
+    engine: str = "sqlite"
+    side: str = ""  # on a server: the database that is to become the live one
+    old: str = ""  # on a server: what the live one is called when another took its place
     replaces: bool = False  # the live file is exchanged as a whole: it can't be opened
     kept: str = ""  # where the unreadable files were kept
     safety_id: str = ""
@@ -75,6 +78,23 @@ def save(ctx: Context, journal: Journal) -> None:
         os.fsync(file.fileno())
     aside.replace(folder / _NAME)
     sync_folder(folder)
+
+
+class Ledger:
+    """The journal of one restore while it moves on; what is noted goes to the disk with the
+    next phase, or at once with `save`."""
+
+    def __init__(self, ctx: Context, journal: Journal) -> None:
+        self._ctx, self.journal = ctx, journal
+
+    def note(self, **changes: Any) -> None:
+        """Remember something."""
+        self.journal = replace(self.journal, **changes)
+
+    def save(self, phase: Phase, **changes: Any) -> None:
+        """Remember it on the disk."""
+        self.note(phase=phase, **changes)
+        save(self._ctx, self.journal)
 
 
 def remove(ctx: Context, journal: Journal) -> None:

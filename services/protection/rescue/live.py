@@ -7,7 +7,6 @@ the old one, and a `-wal` left beside it silently undoes a restore.
 
 from __future__ import annotations
 
-import enum
 import os
 import shutil
 import sqlite3
@@ -19,6 +18,7 @@ from pathlib import Path
 from db.engine import read_only_sqlite
 from services.core.errors import Transient
 from services.protection.rescue.boundary import reached
+from services.protection.rescue.database import LiveState
 from services.protection.rescue.folders import same_owner
 from services.protection.rescue.journal import sync_folder
 
@@ -27,14 +27,6 @@ PATIENCE_SECONDS = 30.0
 WATCH_SECONDS = 1.0
 """How long the preview watches for a writer."""
 _COMPANIONS = ("-wal", "-journal", "-shm")
-
-
-class LiveState(enum.StrEnum):
-    """What stands where the shop's database should be."""
-
-    READY = "ready"
-    MISSING = "missing"
-    DAMAGED = "damaged"  # not a database, malformed, or without a single table
 
 
 def state_of(path: Path) -> LiveState:

@@ -15,7 +15,7 @@ from typing import Any
 from services.core.errors import Conflict, Invalid
 from services.core.settings import Settings
 from services.protection.model import Manifest, Part
-from services.protection.rescue.live import LiveState
+from services.protection.rescue.database import LiveState
 from services.protection.rescue.words import KnowledgeDiff, PlanLine, Tone
 
 RESTORABLE = frozenset({Part.DATABASE, Part.KNOWLEDGE, Part.VECTORS, Part.IMAGES})

@@ -11,13 +11,12 @@ from typing import Any
 
 from db.engine import read_only_sqlite
 from services.core.context import Context
-from services.core.errors import Misconfigured
 from services.protection import snapshots
 from services.protection.model import Manifest, Part
-from services.protection.rescue import live as live_file
 from services.protection.rescue import staging
-from services.protection.rescue.compare import TableDiff, compare, losses
-from services.protection.rescue.live import LiveState
+from services.protection.rescue.compare import TableDiff, losses
+from services.protection.rescue.database import Compared, Database, LiveState, Watch
+from services.protection.rescue.engines import database_of, require_engine
 from services.protection.rescue.plan import (
     RestorePlan,
     chosen_parts,
@@ -37,7 +36,6 @@ from services.protection.rescue.words import (
 from services.protection.sources import images
 from services.protection.stores.base import Store
 
-Watch = Callable[[str, float], None]
 LiveKnowledge = Callable[[], dict[str, Any]]
 
 _BYTES_PER_SECOND = 60e6
@@ -72,22 +70,6 @@ class Differences:
         return found | {name: number for name, number in counts.items() if number}
 
 
-def require_sqlite(ctx: Context) -> Path:
-    """The shop's SQLite file.
-
-    Raises:
-        Misconfigured: the shop runs on a server database.
-    """
-    path = ctx.settings.shop_sqlite_path
-    if path is None:
-        raise Misconfigured(
-            "The shop's database runs on a server, and this version restores SQLite files only. "
-            "Nothing was changed.",
-            "Download the database from the snapshot and open it with the command beside it.",
-        )
-    return path
-
-
 def make_plan(
     ctx: Context,
     store: Store,
@@ -107,20 +89,24 @@ def make_plan(
         Broken: the snapshot can't be used.
     """
     parts = chosen_parts(manifest, wanted)
-    path = require_sqlite(ctx)
-    require_space(ctx, manifest, parts)
+    database, compared, state = database_of(ctx), Compared(()), LiveState.READY
     watch("Looking at the live data", 0.0)
-    state = live_file.state_of(path) if Part.DATABASE in parts else LiveState.READY
-    writer = live_file.writer_seen(path) if state is LiveState.READY and path.is_file() else ""
-    database = None
     if Part.DATABASE in parts:
-        watch("Fetching the backup's database to look inside", 0.1)
-        database = staging.preview_copy(ctx, store, manifest)
-    watch("Comparing", 0.6)
-    found = differences(ctx, store, manifest, parts, database, state, live_knowledge)
+        require_engine(ctx, manifest)
+        database.require_rights()
+        require_space(ctx, manifest, parts)
+        state = database.state()
+    else:
+        require_space(ctx, manifest, parts)
+    writer = database.writer_seen() if state is LiveState.READY else ""
+    if Part.DATABASE in parts:
+        compared = database.compared(store, manifest, state, watch)
+    watch("Comparing", 0.8)
+    found = differences(ctx, store, manifest, parts, compared.tables, state, live_knowledge)
     lines = [
-        *_state_lines(path, state),
+        *_state_lines(database, state),
         *table_lines(found.tables, manifest.created_at),
+        *(PlanLine(Tone.NOTE, note) for note in compared.notes),
         *entry_lines(found.entries),
         *_vector_lines(ctx, manifest, parts),
         *_picture_lines(found.pictures),
@@ -150,22 +136,18 @@ def differences(
     store: Store,
     manifest: Manifest,
     parts: frozenset[Part],
-    database: Path | None,
+    tables: tuple[TableDiff, ...],
     state: LiveState,
     live_knowledge: LiveKnowledge,
 ) -> Differences:
     """Compare the chosen parts with what is live.
 
     Args:
-        database: the snapshot's, fetched; None when it is not restored.
+        tables: how the database differs; nothing when it is not restored.
         state: of the live database; unless ready, everything comes back.
         live_knowledge: gives the knowledge base as it is now.
     """
-    tables: tuple[TableDiff, ...] = ()
     entries, pictures = KnowledgeDiff(), Pictures()
-    if database is not None:
-        live = ctx.settings.shop_sqlite_path if state is LiveState.READY else None
-        tables = compare(live, database)
     if parts & {Part.DATABASE, Part.KNOWLEDGE} and Part.KNOWLEDGE in manifest.parts:
         theirs = staging.knowledge_document(ctx, store, manifest)
         entries = knowledge_diff(live_knowledge() if state is LiveState.READY else {}, theirs)
@@ -185,17 +167,9 @@ def _pictures(live: Path, wanted: dict[str, str]) -> Pictures:
     )
 
 
-def _state_lines(path: Path, state: LiveState) -> Iterator[PlanLine]:
-    if state is LiveState.MISSING:
-        yield PlanLine(
-            Tone.NOTE, f"There is no shop database at {path}: everything in the backup comes back"
-        )
-    if state is LiveState.DAMAGED:
-        yield PlanLine(
-            Tone.NOTE,
-            f"The shop's database at {path} can't be read: everything in the backup comes back, "
-            "and the unreadable file is kept aside",
-        )
+def _state_lines(database: Database, state: LiveState) -> Iterator[PlanLine]:
+    if state is not LiveState.READY:
+        yield PlanLine(Tone.NOTE, database.state_line(state))
 
 
 def _vector_lines(ctx: Context, manifest: Manifest, parts: frozenset[Part]) -> Iterator[PlanLine]:

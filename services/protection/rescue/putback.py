@@ -8,22 +8,18 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
-from pathlib import Path
 
 from sqlalchemy import select
 
 from db.knowledge import change_sets
 from services.core.context import Context
 from services.core.databases import read_shop
-from services.core.errors import Broken
-from services.protection import catalog, snapshots
 from services.protection.model import Part
-from services.protection.rescue import folders, staging
+from services.protection.rescue import folders
 from services.protection.rescue import journal as journals
-from services.protection.rescue import live as live_file
 from services.protection.rescue.boundary import reached
+from services.protection.rescue.database import Replacement
 from services.protection.rescue.journal import Journal
-from services.protection.rescue.live import Live
 from services.protection.stores.base import Store
 
 
@@ -32,14 +28,14 @@ def reason(snapshot_id: str, job_id: str) -> str:
     return f"Restored from the backup {snapshot_id} (restore {job_id})"
 
 
-def committed(ctx: Context, journal: Journal) -> bool:
+def committed(ctx: Context, journal: Journal, database: Replacement | None) -> bool:
     """Whether the restore's last step reached the live data.
 
     Raises:
         Transient: the live database is locked.
     """
-    if journal.database:
-        return live_file.holds_restore(Path(journal.database), journal.job_id)
+    if database:
+        return database.committed()
     if Part.KNOWLEDGE in journal.parts:
         with read_shop(ctx) as connection:
             wanted = change_sets.c.reason == reason(journal.snapshot_id, journal.job_id)
@@ -54,20 +50,22 @@ def finish(journal: Journal) -> None:
         folders.exchange(move)
 
 
-def take_back(ctx: Context, open_store: Callable[[], Store], journal: Journal) -> None:
+def take_back(
+    journal: Journal, database: Replacement | None, open_store: Callable[[], Store]
+) -> None:
     """Make everything as it was before the restore.
 
     Raises:
         DeskError: the safety snapshot can't be read, or the database stays in use.
     """
-    if journal.database:
-        _database_back(ctx, open_store, journal)
+    if database:
+        database.take_back(open_store)
     reached("database back")
     for move in reversed(journal.folders):
         folders.take_back(move)
 
 
-def tidy(ctx: Context, journal: Journal, *, new: bool) -> list[str]:
+def tidy(ctx: Context, journal: Journal, database: Replacement | None, *, new: bool) -> list[str]:
     """Remove everything that a restore left aside, the journal last.
 
     Args:
@@ -83,34 +81,7 @@ def tidy(ctx: Context, journal: Journal, *, new: bool) -> list[str]:
         if place:
             kept.append(str(place))
     shutil.rmtree(journal.work, ignore_errors=True)
-    if journal.database:
-        live = Path(journal.database)
-        live_file.aside_file(live, journal.job_id).unlink(missing_ok=True)
-    if journal.kept and not new:
-        shutil.rmtree(journal.kept, ignore_errors=True)
+    if database:
+        kept += database.tidy(new=new)
     journals.remove(ctx, journal)
     return kept
-
-
-def _database_back(ctx: Context, open_store: Callable[[], Store], journal: Journal) -> None:
-    path = Path(journal.database)
-    if journal.replaces:
-        live_file.put_raw_back(Path(journal.kept), path)
-        return
-    if not live_file.holds_restore(path, journal.job_id):
-        return
-    if not journal.safety_id:
-        raise Broken("There is no safety snapshot to put the database back from.")
-    work = Path(journal.work)
-    work.mkdir(mode=0o700, parents=True, exist_ok=True)
-    before = work / "before.sqlite3"
-    store = open_store()
-    manifest = catalog.load_manifest(ctx, store, journal.safety_id)
-    snapshots.fetch(ctx, store, manifest, Part.DATABASE, before)
-    staging.make_ready(before, live_file.page_size(path))
-    live = Live(path)
-    try:
-        with live.held():
-            live.take_over(before)
-    finally:
-        live.close()

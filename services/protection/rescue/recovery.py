@@ -17,13 +17,13 @@ from services.core.access import system_actor
 from services.core.context import Context
 from services.core.errors import describe
 from services.protection.rescue import journal as journals
-from services.protection.rescue import live as live_file
-from services.protection.rescue import putback, staging
+from services.protection.rescue import putback
 from services.protection.rescue.boundary import reached
-from services.protection.rescue.journal import Journal, Phase
+from services.protection.rescue.database import Replacement
+from services.protection.rescue.engines import database_of, unfinished
+from services.protection.rescue.journal import Journal, Ledger, Phase
 from services.protection.rescue.outcome import Outcome, in_words
 from services.protection.rescue.undo import KIND
-from services.protection.rescue.verify import verify_database
 from services.protection.stores.base import Store
 from services.protection.workspace import sweep
 
@@ -55,16 +55,18 @@ def recover_all(ctx: Context, open_store: Callable[[], Store]) -> list[Recovery]
             if not _running(ctx, journal.job_id):
                 found.append(_recover(ctx, journal, open_store))
         if found:
-            staging.clear_previews(ctx)
+            database_of(ctx).clear_previews()
             sweep(ctx.settings.temp_dir)  # what the safety snapshot had captured
         return found + _without_journal(ctx)
 
 
 def _recover(ctx: Context, journal: Journal, open_store: Callable[[], Store]) -> Recovery:
     try:
-        new = _bring_to_one_side(ctx, journal, open_store)
-        notes = _verified(journal) if new else []
-        kept = putback.tidy(ctx, journal, new=new)
+        ledger = Ledger(ctx, journal)
+        database = unfinished(ctx, ledger)
+        new = _bring_to_one_side(ctx, ledger, database, open_store)
+        notes = database.settled() if database and new else []
+        kept = putback.tidy(ctx, journal, database, new=new)
     except Exception as error:
         log.exception("the restore %s could not be recovered", journal.job_id)
         message, hint, _id = describe(in_words(error))
@@ -99,30 +101,23 @@ def _recover(ctx: Context, journal: Journal, open_store: Callable[[], Store]) ->
     return Recovery(journal.job_id, outcome.side, " ".join([text, *notes]), hint)
 
 
-def _bring_to_one_side(ctx: Context, journal: Journal, open_store: Callable[[], Store]) -> bool:
+def _bring_to_one_side(
+    ctx: Context,
+    ledger: Ledger,
+    database: Replacement | None,
+    open_store: Callable[[], Store],
+) -> bool:
+    journal = ledger.journal
     if journal.phase is Phase.STAGING:
         return False
-    if journal.phase is Phase.APPLYING and putback.committed(ctx, journal):
+    if journal.phase is Phase.APPLYING and putback.committed(ctx, journal, database):
         putback.finish(journal)
         reached("finished")
         return True
     # Written first: a kill while things go back must not be taken for a restore half done.
-    journals.save(ctx, journal.at(Phase.PUTTING_BACK))
-    putback.take_back(ctx, open_store, journal)
+    ledger.save(Phase.PUTTING_BACK)
+    putback.take_back(journal, database, open_store)
     return False
-
-
-def _verified(journal: Journal) -> list[str]:
-    if not journal.database:
-        return []
-    path = Path(journal.work)
-    path.mkdir(mode=0o700, parents=True, exist_ok=True)
-    live = live_file.Live(Path(journal.database))
-    try:
-        # Others may have written since; a difference is told, not held against it.
-        return verify_database(live, path, journal.facts, seen=-1)
-    finally:
-        live.close()
 
 
 def _kept_files(journal: Journal, new: bool) -> list[str]:

@@ -8,6 +8,7 @@ from pathlib import Path
 from services.core.context import Context
 from services.core.errors import Refused
 from services.protection.model import Manifest, Part
+from services.protection.rescue.engines import database_of
 
 _MARGIN = 16 << 20
 """Bytes left free for everybody else on the disk: logs, the control database."""
@@ -16,16 +17,12 @@ _MARGIN = 16 << 20
 def needed(ctx: Context, manifest: Manifest, parts: frozenset[Part]) -> dict[Path, int]:
     """Bytes that a restore needs at its peak, by the folder in which it needs them."""
     settings = ctx.settings
-    live = settings.shop_sqlite_path
-    live_bytes = live.stat().st_size if live and live.is_file() else 0
+    database = database_of(ctx)
+    live_bytes = database.live_bytes()
     plain = {part: _plain(manifest, part) for part in parts}
     wants: list[tuple[Path, int]] = []
-    if Part.DATABASE in parts and live is not None:
-        # The staged copy, room to rewrite it in another page size, and the safety capture.
-        wants.append((settings.temp_dir, 2 * plain[Part.DATABASE] + live_bytes))
-        # The journal of the one transaction holds what is overwritten; then growth.
-        growth = max(plain[Part.DATABASE] - live_bytes, 0)
-        wants.append((live.parent, min(plain[Part.DATABASE], live_bytes) + growth))
+    if Part.DATABASE in parts:
+        wants += database.wants(manifest)
     else:
         wants.append((settings.temp_dir, live_bytes))
     if Part.VECTORS in parts:

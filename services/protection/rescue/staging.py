@@ -22,28 +22,20 @@ from db.migrate import upgrade_knowledge
 from services.core.context import Context, prepare_folder
 from services.core.errors import Broken
 from services.protection import snapshots
-from services.protection.model import Component, Manifest, Part
+from services.protection.model import Component, Manifest, Part, TableFacts
 from services.protection.rescue.boundary import reached
 from services.protection.rescue.folders import keep_links, staged, staging
 from services.protection.rescue.journal import FolderMove
-from services.protection.sources import sqlite as sqlite_source
 from services.protection.stores.base import Store
 
 Watch = Callable[[float], None]
 _PICTURES_AT_ONCE = 4
 
 
-def preview_copy(ctx: Context, store: Store, manifest: Manifest) -> Path:
-    """The snapshot's database in a scratch file, fetched once and kept for the restore.
-
-    Only the newest one is kept: it is as large as the shop's database.
-    """
+def preview_file(ctx: Context, manifest: Manifest) -> Path:
+    """Where a preview keeps what it fetched of the snapshot's database, for the restore."""
     folder = prepare_folder(ctx.settings.temp_dir / "preview")
-    target = folder / f"{manifest.id}.sqlite3"
-    if not _is(target, snapshots.component_of(manifest, Part.DATABASE)):
-        clear_previews(ctx)
-        snapshots.fetch(ctx, store, manifest, Part.DATABASE, target)
-    return target
+    return folder / f"{manifest.id}.database"
 
 
 def clear_previews(ctx: Context) -> None:
@@ -52,27 +44,12 @@ def clear_previews(ctx: Context) -> None:
         file.unlink(missing_ok=True)
 
 
-def stage_database(ctx: Context, store: Store, manifest: Manifest, target: Path) -> None:
-    """Bring the snapshot's database into a file of its own, equal to its manifest.
+def require_facts(found: dict[str, TableFacts], manifest: Manifest) -> None:
+    """Hold what was brought beside the live database to the manifest, table by table.
 
     Raises:
-        Broken: it is not what was backed up.
+        Broken: names the tables that differ.
     """
-    cached = ctx.settings.temp_dir / "preview" / f"{manifest.id}.sqlite3"
-    if _is(cached, snapshots.component_of(manifest, Part.DATABASE)):
-        cached.replace(target)
-    else:
-        clear_previews(ctx)
-        snapshots.fetch(ctx, store, manifest, Part.DATABASE, target)
-    reached("database fetched")
-    with closing(sqlite3.connect(target)) as connection:
-        verdict = connection.execute("PRAGMA integrity_check(1)").fetchone()[0]
-    if verdict != "ok":
-        raise Broken(
-            f"The database in the snapshot {manifest.id} is damaged; nothing was changed.",
-            "Use another snapshot.",
-        )
-    found = sqlite_source.table_facts(target)
     unlike = sorted(
         name for name in {*found, *manifest.tables} if found.get(name) != manifest.tables.get(name)
     )
@@ -262,7 +239,8 @@ def _link(source: Path, target: Path) -> None:
         target.write_bytes(source.read_bytes())
 
 
-def _is(path: Path, component: Component) -> bool:
+def is_intact(path: Path, component: Component) -> bool:
+    """Whether a file is what was backed up, byte for byte."""
     return (
         path.is_file()
         and path.stat().st_size == component.plain_bytes

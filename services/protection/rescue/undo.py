@@ -10,7 +10,7 @@ from services.core.context import Context
 from services.core.errors import DeskError
 from services.protection import catalog
 from services.protection.model import Manifest, Part
-from services.protection.rescue.live import LiveState
+from services.protection.rescue.database import LiveState
 from services.protection.rescue.plan import RestorePlan, confirmation_word
 from services.protection.rescue.words import KnowledgeDiff, PlanLine, Tone
 

@@ -1,0 +1,266 @@
+"""The shop's database as an SQLite file."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import sqlite3
+from collections.abc import Callable, Iterable
+from contextlib import closing
+from pathlib import Path
+
+from services.core.context import Context, prepare_folder
+from services.core.errors import Broken
+from services.protection import catalog, snapshots
+from services.protection.model import Manifest, Part
+from services.protection.rescue import journal as journals
+from services.protection.rescue import live as live_file
+from services.protection.rescue import staging
+from services.protection.rescue.boundary import reached
+from services.protection.rescue.compare import TableDiff, compare
+from services.protection.rescue.database import Compared, Hold, LiveState, Told, Watch
+from services.protection.rescue.journal import Ledger, Phase
+from services.protection.rescue.live import Live
+from services.protection.rescue.verify import as_facts, facts_of, verify_database
+from services.protection.sources import sqlite as sqlite_source
+from services.protection.stores.base import Store
+
+log = logging.getLogger("desk.restore")
+
+
+class SqliteDatabase:
+    """The live file, looked at. See `Database`."""
+
+    def __init__(self, ctx: Context, path: Path) -> None:
+        self.ctx, self.path = ctx, path
+
+    def state(self) -> LiveState:
+        """What is there."""
+        return live_file.state_of(self.path)
+
+    def state_line(self, state: LiveState) -> str:
+        """What a preview says about a file that is not ready."""
+        if state is LiveState.MISSING:
+            return f"There is no shop database at {self.path}: everything in the backup comes back"
+        return (
+            f"The shop's database at {self.path} can't be read: everything in the backup comes "
+            "back, and the unreadable file is kept aside"
+        )
+
+    def writer_seen(self) -> str:
+        """Whether another program writes to it."""
+        return live_file.writer_seen(self.path)
+
+    def require_rights(self) -> None:
+        """A file that can't be written says so itself."""
+
+    def live_bytes(self) -> int:
+        """A backup copies the file."""
+        return self.path.stat().st_size if self.path.is_file() else 0
+
+    def wants(self, manifest: Manifest) -> Iterable[tuple[Path, int]]:
+        """What staging, the safety snapshot and the one transaction need."""
+        plain = snapshots.component_of(manifest, Part.DATABASE).plain_bytes
+        live = self.live_bytes()
+        # The staged copy, room to rewrite it in another page size, and the safety capture.
+        yield self.ctx.settings.temp_dir, 2 * plain + live
+        # The journal of the one transaction holds what is overwritten; then growth.
+        yield self.path.parent, min(plain, live) + max(plain - live, 0)
+
+    def compared(
+        self, store: Store, manifest: Manifest, state: LiveState, watch: Watch
+    ) -> Compared:
+        """Fetch the snapshot's file into the scratch folder and compare row by row."""
+        watch("Fetching the backup's database to look inside", 0.1)
+        copy = self._fetched(store, manifest)
+        watch("Comparing", 0.6)
+        return Compared(compare(self.path if state is LiveState.READY else None, copy))
+
+    def clear_previews(self) -> None:
+        """Only the newest one is kept: it is as large as the shop's database."""
+        staging.clear_previews(self.ctx)
+
+    def replacement(self, ledger: Ledger) -> SqliteReplacement:
+        """One restore of the file."""
+        return SqliteReplacement(self.ctx, self.path, ledger)
+
+    def _fetched(self, store: Store, manifest: Manifest) -> Path:
+        target = staging.preview_file(self.ctx, manifest)
+        if not staging.is_intact(target, snapshots.component_of(manifest, Part.DATABASE)):
+            self.clear_previews()
+            snapshots.fetch(self.ctx, store, manifest, Part.DATABASE, target)
+        return target
+
+
+class SqliteReplacement:
+    """One restore of the file. See `Replacement`.
+
+    Args:
+        path: the live file; after a kill the one that the journal names.
+    """
+
+    def __init__(self, ctx: Context, path: Path, ledger: Ledger) -> None:
+        self.ctx, self.path, self.ledger = ctx, path.resolve(), ledger
+        self.staged = Path(ledger.journal.work) / "database.sqlite3"
+        self.state = LiveState.READY
+        self.live: Live | None = None  # open from the first look on, to notice other writers
+        self.seen = 0  # its version when the losses were counted
+
+    def look(self) -> LiveState:
+        """What is there now."""
+        self.state = live_file.state_of(self.path)
+        if self.state is not LiveState.MISSING:
+            self.live = self._opened()
+        return self.state
+
+    def _opened(self) -> Live | None:
+        """A damaged file is filled anew where SQLite can open it at all: a shop that has it
+        open would go on with the old one if it were exchanged."""
+        try:
+            return Live(self.path)
+        except sqlite3.OperationalError:
+            raise  # locked, or not to be written
+        except sqlite3.DatabaseError:
+            if self.state is LiveState.READY:
+                raise
+            return None
+
+    def stage(self, store: Store, manifest: Manifest) -> None:
+        """The file of the preview is used where it still is what was backed up."""
+        component = snapshots.component_of(manifest, Part.DATABASE)
+        cached = staging.preview_file(self.ctx, manifest)
+        if staging.is_intact(cached, component):
+            cached.replace(self.staged)
+        else:
+            staging.clear_previews(self.ctx)
+            snapshots.fetch(self.ctx, store, manifest, Part.DATABASE, self.staged)
+        reached("database fetched")
+        _require_equal(self.staged, manifest)
+        migrated = staging.mark(self.ctx, self.staged, self.ledger.journal.job_id, manifest.id)
+        staging.make_ready(self.staged, live_file.page_size(self.path) if self.live else None)
+        facts = facts_of(self.staged) if migrated else as_facts(manifest.tables)
+        self.ledger.note(facts=facts)
+
+    def compare(self) -> tuple[TableDiff, ...]:
+        """How the live file differs from the staged one."""
+        if self.live:
+            self.seen = self.live.version()
+        return compare(self.path if self.state is LiveState.READY else None, self.staged)
+
+    def keep_damaged(self) -> list[str]:
+        """Keep the file and its companions aside, byte for byte."""
+        folder = journals.home(self.ctx) / "kept" / self.ledger.journal.job_id
+        kept = live_file.keep_raw(self.path, folder)
+        self.ledger.note(replaces=True, kept=str(folder))
+        return [str(path) for path in kept]
+
+    def replace(self, hold: Hold) -> Told:
+        """Replace the content in one transaction; the file where it can't be opened."""
+        told = Told()
+        if self.live is not None:
+            try:
+                self._fill(self.live, hold, told)
+                return told
+            except sqlite3.DatabaseError as error:
+                if self.state is LiveState.READY:
+                    raise
+                log.warning("the damaged database could not be filled: %s", error)
+                self.live.close()
+                self.live = None
+        live_file.replace_file(self.staged, self.path, self.ledger.journal.job_id)
+        return told
+
+    def _fill(self, live: Live, hold: Hold, told: Told) -> None:
+        with live.held():
+            reached("database held")
+            if self.state is LiveState.READY and live.version() != self.seen:
+                self._look_again(live, hold, told)
+            self.seen = live.version()
+            live.take_over(self.staged)
+
+    def _look_again(self, live: Live, hold: Hold, told: Told) -> None:
+        """Somebody wrote after the comparison: hold the plan to what is there now, and keep
+        it, because part of it may be missing in the safety snapshot."""
+        folder = prepare_folder(journals.home(self.ctx) / "kept" / self.ledger.journal.job_id)
+        late = folder / "last-state.sqlite3"
+        self.ledger.save(Phase.APPLYING, kept=str(folder))
+        live.copy_to(late)
+        hold(compare(late, self.staged))
+        told.kept.append(str(late))
+        told.notes.append(
+            "Another program wrote to the database while the safety snapshot was taken. The "
+            "very last state before the restore is kept aside."
+        )
+
+    def verify(self) -> list[str]:
+        """Take a copy of what is live now and compare its digests."""
+        if self.live is None:
+            # The file was put in place as a whole: it is opened for the first time.
+            self.live = Live(self.path)
+            self.seen = self.live.version()
+        return self._verified(self.live, self.seen)
+
+    def _verified(self, live: Live, seen: int) -> list[str]:
+        scratch = Path(self.ledger.journal.work)
+        return verify_database(live, scratch, self.ledger.journal.facts, seen)
+
+    def close(self) -> None:
+        """Let go of the file."""
+        if self.live is not None:
+            self.live.close()
+
+    def committed(self) -> bool:
+        """The mark came with the content."""
+        return live_file.holds_restore(self.path, self.ledger.journal.job_id)
+
+    def settled(self) -> list[str]:
+        """Others may have written since; a difference is told, not held against it."""
+        Path(self.ledger.journal.work).mkdir(mode=0o700, parents=True, exist_ok=True)
+        live = Live(self.path)
+        try:
+            return self._verified(live, seen=-1)
+        finally:
+            live.close()
+
+    def take_back(self, open_store: Callable[[], Store]) -> None:
+        """Put the kept files back, or the safety snapshot into the file."""
+        journal = self.ledger.journal
+        if journal.replaces:
+            live_file.put_raw_back(Path(journal.kept), self.path)
+            return
+        if not self.committed():
+            return
+        if not journal.safety_id:
+            raise Broken("There is no safety snapshot to put the database back from.")
+        work = Path(journal.work)
+        work.mkdir(mode=0o700, parents=True, exist_ok=True)
+        before = work / "before.sqlite3"
+        store = open_store()
+        manifest = catalog.load_manifest(self.ctx, store, journal.safety_id)
+        snapshots.fetch(self.ctx, store, manifest, Part.DATABASE, before)
+        staging.make_ready(before, live_file.page_size(self.path))
+        live = Live(self.path)
+        try:
+            with live.held():
+                live.take_over(before)
+        finally:
+            live.close()
+
+    def tidy(self, *, new: bool) -> list[str]:
+        """Remove the file aside, and kept copies that are live again."""
+        journal = self.ledger.journal
+        live_file.aside_file(self.path, journal.job_id).unlink(missing_ok=True)
+        if journal.kept and not new:
+            shutil.rmtree(journal.kept, ignore_errors=True)
+        return []
+
+
+def _require_equal(copy: Path, manifest: Manifest) -> None:
+    with closing(sqlite3.connect(copy)) as connection:
+        verdict = connection.execute("PRAGMA integrity_check(1)").fetchone()[0]
+    if verdict != "ok":
+        raise Broken(
+            f"The database in the snapshot {manifest.id} is damaged; nothing was changed.",
+            "Use another snapshot.",
+        )
+    staging.require_facts(sqlite_source.table_facts(copy), manifest)
