@@ -16,6 +16,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from pydantic import SecretStr
 
 from services import replication
 from services.core import audit
@@ -94,6 +95,26 @@ def test_every_stored_byte_arrives_in_a_bucket_and_a_second_run_sends_nothing(to
     proven = replication.run(to_s3, operator, "all").result
     assert (len(proven["copied"]), proven["objects"], proven["notes"]) == (2, 0, [])
     assert all(row.complete and not row.only_here for row in replication.listing(to_s3, operator))
+
+
+def test_an_encrypted_snapshot_is_copied_as_it_is_by_a_machine_that_can_not_open_it(
+    desk, operator, tmp_path
+):
+    import pyrage
+
+    identity = pyrage.x25519.Identity.generate()
+    keys = {
+        "backup_age_recipients": str(identity.to_public()),
+        "backup_signing_key": SecretStr("s" * 40),
+    }
+    desk = replace(desk, settings=desk.settings.model_copy(update=keys))
+    made = back_up(desk, operator)
+    assert made.encrypted
+    replication.run(desk, operator)
+    assert replication.run(desk, operator, made.id).result["notes"] == []
+    ours, theirs = _objects(open_store(desk.settings)), _objects(_second(desk))
+    assert theirs == ours and any(key.startswith("images/") for key in theirs)
+    assert all(row.complete for row in replication.listing(desk, operator))
 
 
 def test_pictures_that_snapshots_share_are_sent_once(desk, operator):

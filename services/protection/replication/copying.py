@@ -17,12 +17,16 @@ from services.core.errors import Broken, DeskError, Refused
 from services.core.jobs import JobHandle
 from services.protection import catalog
 from services.protection.manifest import image_key, manifest_key
-from services.protection.model import Manifest
 from services.protection.replication import keeping
-from services.protection.replication.listing import ids_in, items_of, read_manifest, sizes_in
+from services.protection.replication.listing import (
+    ids_in,
+    items_of,
+    pictures_of,
+    read_manifest,
+    sizes_in,
+)
 from services.protection.replication.model import Replicated
-from services.protection.replication.objects import Digest, Item, look, send
-from services.protection.replication.pictures import pictures_of, stored_digests
+from services.protection.replication.objects import Item, look, send
 from services.protection.replication.status import copied_ids, forget_copy, record_copy
 from services.protection.stores.base import Store
 from services.protection.stores.places import require_not_one
@@ -140,7 +144,7 @@ class _Run:
         _same, data = read_manifest(self.ctx, self.first, snapshot_id)
         there = self._there(snapshot_id, data)
         items = items_of(manifest)
-        pictures = self._pictures_to_look_at(manifest)
+        pictures = pictures_of(self.ctx, self.first, manifest, self._all_pictures()[0])
         total, done = sum(item.size for item in (*items, *pictures)) or 1, 0
 
         def moved(count: int) -> None:
@@ -219,38 +223,10 @@ class _Run:
     def _fits(self, item: Item) -> bool:
         """Whether what lies over there is the object, by its content."""
         found = look(self.second, item.key)
-        wanted = Digest(item.size, item.sha256) if item.sha256 else look(self.first, item.key)
-        return found is not None and found == wanted
-
-    def _pictures_to_look_at(self, manifest: Manifest) -> list[Item]:
-        ours, _theirs = self._all_pictures()
-        wanted = pictures_of(self.ctx, self.first, manifest)
-        keys = sorted(ours if wanted is None else wanted)
-        lost = [key for key in keys if key not in ours]
-        if lost:
-            raise Broken(
-                f"{len(lost)} pictures of {manifest.id} are missing from {self.first.url} "
-                f"({lost[0]}); it was not copied.",
-                "The next backup sends them again if the shop still has them.",
-            )
-        digests = stored_digests(self.ctx)
-        return [
-            # A plain picture is named by its own content; an encrypted one by what is in it.
-            Item(
-                key,
-                f"picture {_name(key)}",
-                ours[key],
-                digests.get(key, "" if manifest.encrypted else _name(key)),
-            )
-            for key in keys
-        ]
+        return found is not None and found.fits(item)
 
     def _all_pictures(self) -> tuple[dict[str, int], dict[str, int]]:
         if self._pictures is None:
             prefix = image_key(self.ctx.settings.instance_id, "")
             self._pictures = sizes_in(self.first, prefix), sizes_in(self.second, prefix)
         return self._pictures
-
-
-def _name(key: str) -> str:
-    return key.rsplit("/", 1)[-1]

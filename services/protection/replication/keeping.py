@@ -22,13 +22,13 @@ from db.engine import read, write
 from services.core.context import Context
 from services.core.errors import DeskError
 from services.protection.manifest import image_key, manifest_key
+from services.protection.reading import picture_keys
 from services.protection.replication.listing import (
     ids_in,
     items_of,
     read_manifest,
     sizes_in,
 )
-from services.protection.replication.pictures import pictures_of
 from services.protection.stores.base import Store
 
 LONGER = timedelta(days=7)
@@ -143,17 +143,14 @@ def _sweep_data(
 
 
 def _sweep_pictures(ctx: Context, second: Store, staying: set[str]) -> int:
-    """Pictures that no copy holds any more; none where a list can't be opened here."""
+    """Pictures that no copy holds any more; none goes where a list can't be read."""
     named: set[str] = set()
     for snapshot_id in staying:
         try:
             manifest, _data = read_manifest(ctx, second, snapshot_id)
-            keys = pictures_of(ctx, second, manifest)
+            named |= picture_keys(ctx, second, manifest)
         except DeskError:
             return 0
-        if keys is None:
-            return 0
-        named |= keys
     count = 0
     for each in second.list(image_key(ctx.settings.instance_id, "")):
         if each.key not in named and ctx.now() - each.modified > _UNFINISHED:

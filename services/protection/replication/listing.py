@@ -16,9 +16,9 @@ from services.protection.manifest import (
     manifest_prefix,
 )
 from services.protection.model import Manifest
+from services.protection.reading import picture_keys, picture_objects
 from services.protection.replication.model import CopyRow
 from services.protection.replication.objects import Item
-from services.protection.replication.pictures import pictures_of
 from services.protection.stores.base import Store
 
 _AT_ONCE = 8
@@ -69,6 +69,40 @@ def items_of(manifest: Manifest) -> list[Item]:
     ]
 
 
+def pictures_of(
+    ctx: Context, store: Store, manifest: Manifest, sizes: dict[str, int]
+) -> list[Item]:
+    """The pictures of a snapshot, as they are stored.
+
+    Args:
+        sizes: of the objects in the store; a plain picture's size stands nowhere else.
+
+    Raises:
+        Broken: one is missing from the store, or the list of them is.
+    """
+    objects = picture_objects(ctx, store, manifest)
+    if objects is not None:
+        items = {
+            each.key: Item(each.key, f"picture {digest}", each.stored_bytes, each.stored_sha256)
+            for digest, each in objects.items()
+        }
+    else:
+        # A plain picture is named by its own content.
+        items = {
+            key: Item(key, f"picture {name}", sizes.get(key, -1), name)
+            for key in picture_keys(ctx, store, manifest)
+            for name in (key.rsplit("/", 1)[-1],)
+        }
+    lost = sorted(items.keys() - sizes.keys())
+    if lost:
+        raise Broken(
+            f"{len(lost)} pictures of {manifest.id} are missing from {store.url} ({lost[0]}); "
+            "it was not copied.",
+            "The next backup sends them again if the shop still has them.",
+        )
+    return [items[key] for key in sorted(items)]
+
+
 def copies(ctx: Context, second: Store, first_ids: Iterable[str] = ()) -> tuple[CopyRow, ...]:
     """Every snapshot in the second store, newest first, and whether it is complete there.
 
@@ -102,5 +136,5 @@ def _missing(
     yield from absent
     if not absent:
         # Only a list that lies there itself can tell which pictures belong to it.
-        pictures = pictures_of(ctx, second, manifest)
-        yield from (key for key in sorted(pictures or ()) if key not in sizes)
+        pictures = picture_keys(ctx, second, manifest)
+        yield from (key for key in sorted(pictures) if key not in sizes)
