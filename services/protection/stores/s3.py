@@ -29,10 +29,12 @@ from services.protection.stores.s3_body import S3Body
 from services.protection.stores.s3_client import (
     Patience,
     S3Place,
+    code_of,
     make_client,
     place_of,
     s3_errors,
 )
+from services.protection.stores.s3_encryption import asked_for, require_done
 
 log = logging.getLogger("desk.store")
 
@@ -55,9 +57,7 @@ class S3Store:
     def __init__(self, place: S3Place, settings: Settings) -> None:
         self._place = place
         self._settings = settings
-        # Amazon encrypts at rest by itself, but buckets whose policy demands the header
-        # refuse an upload without it; other servers may refuse an upload with it.
-        self._encrypted = {"ServerSideEncryption": "AES256"} if place.is_aws else {}
+        self._encrypted = asked_for(settings, place)
 
     @classmethod
     def from_settings(cls, settings: Settings, patience: Patience | None = None) -> S3Store:
@@ -88,7 +88,8 @@ class S3Store:
             size = len(first)
         else:
             size = self._put_parts(name, first, source)
-        stored = self.stat(key)
+        head = self._head(key)
+        stored = None if head is None else _object(key, head["ContentLength"], head)
         if stored is None or stored.size != size:
             with suppress(DeskError):
                 self.delete(key)
@@ -97,6 +98,12 @@ class S3Store:
                 f"{stored.size if stored else 'nothing'}; the object was removed.",
                 "Try again. If it happens again, the server can't be relied on for backups.",
             )
+        try:
+            require_done(self._encrypted, head or {}, key, self.url)
+        except Broken:
+            with suppress(DeskError):
+                self.delete(key)
+            raise
         return stored
 
     @contextmanager
@@ -108,15 +115,33 @@ class S3Store:
 
     def stat(self, key: str) -> StoredObject | None:
         """See `Store.stat`."""
+        found = self._head(key)
+        return None if found is None else _object(key, found["ContentLength"], found)
+
+    def refuses_to_replace(self, key: str) -> bool:
+        """Whether the server honours conditional writes: tried with an object of our own.
+
+        Raises:
+            what `put` raises.
+        """
+        from botocore.exceptions import ClientError
+
+        name = self._name(key)
+        self.put(key, io.BytesIO(b"first"))
         try:
-            with self._errors(key):
-                found = self._client.head_object(**self._name(key))
-        except KeyError:
-            # A missing bucket gives the same answer, and must never look like a missing object.
             with self._errors():
-                self._client.head_bucket(Bucket=self._place.bucket)
-            return None
-        return _object(key, found["ContentLength"], found)
+                try:
+                    self._client.put_object(
+                        **name, Body=b"second", IfNoneMatch="*", **self._encrypted
+                    )
+                except ClientError as error:
+                    if code_of(error) in ("PreconditionFailed", "412"):
+                        return True
+                    if code_of(error) not in ("NotImplemented", "501"):
+                        raise
+            return False
+        finally:
+            self.delete(key)
 
     def list(self, prefix: str) -> Iterator[StoredObject]:
         """See `Store.list`."""
@@ -153,6 +178,17 @@ class S3Store:
     @cached_property
     def _client(self) -> Any:
         return make_client(self._place, self._settings)
+
+    def _head(self, key: str) -> dict[str, Any] | None:
+        try:
+            with self._errors(key):
+                found: dict[str, Any] = self._client.head_object(**self._name(key))
+        except KeyError:
+            # A missing bucket gives the same answer, and must never look like a missing object.
+            with self._errors():
+                self._client.head_bucket(Bucket=self._place.bucket)
+            return None
+        return found
 
     def _name(self, key: str) -> dict[str, str]:
         return {"Bucket": self._place.bucket, "Key": self._place.prefix + check_key(key)}

@@ -207,6 +207,13 @@ def _answered(place: S3Place, error: Any, key: str | None) -> DeskError:
             f"The clock of this machine differs too much from that of {place.url} {said}.",
             "Set the clock (NTP), then try again. Nothing was changed.",
         )
+    if code.startswith("KMS."):
+        return Misconfigured(
+            f"The store at {place.url} can't use the KMS key that it was asked to {said}. "
+            "Nothing was changed.",
+            "Check BACKUP_S3_KMS_KEY, that the key is enabled and in the bucket's region, and "
+            "that these credentials may use it (kms:GenerateDataKey, kms:Decrypt).",
+        )
     if code == "InvalidObjectState":
         return archived(place, key)
     if code in _ELSEWHERE:
