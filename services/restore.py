@@ -36,7 +36,7 @@ from services.core.errors import (
 from services.knowledge import transfer
 from services.protection import catalog
 from services.protection.model import PROTECTION_LOCK, Part
-from services.protection.rescue import terminal
+from services.protection.rescue import fresh_parts, fresh_terminal, terminal
 from services.protection.rescue.execute import SAFETY, Borrowed, restore
 from services.protection.rescue.outcome import Outcome, words
 from services.protection.rescue.plan import RESTORABLE, RestorePlan
@@ -44,6 +44,7 @@ from services.protection.rescue.preview import make_plan
 from services.protection.rescue.recovery import Recovery, recover_all
 from services.protection.rescue.undo import KIND, UndoOffer, newest_undoable, undo_plan
 from services.protection.stores import open_store
+from services.shop.attach import attach
 
 log = logging.getLogger("desk.restore")
 
@@ -281,6 +282,8 @@ def main(arguments: list[str] | None = None) -> int:
     except SystemExit as stop:
         return EXIT_USAGE if stop.code else EXIT_DONE
     try:
+        if options.fresh is not None or options.source is not None:
+            return _from_store(options)
         ctx = open_context(patient=True)
         try:
             said = _run_job_process(ctx, options.job) if options.job else _headless(ctx, options)
@@ -311,8 +314,45 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--yes", action="store_true", help="do not ask for the word")
     parser.add_argument("--undo", action="store_true", help="undo the newest restore")
     parser.add_argument("--json", action="store_true", help="one JSON object on standard output")
+    parser.add_argument(
+        "--from",
+        dest="source",
+        metavar="STORE",
+        help="s3://BUCKET/PREFIX or file:FOLDER: look into that store without a catalog",
+    )
+    parser.add_argument(
+        "--fresh",
+        metavar="ID",
+        nargs="?",
+        const=catalog.LATEST,
+        help="recover a lost machine: put everything back where nothing is (docs/recovery.md)",
+    )
+    parser.add_argument("--instance", metavar="NAME", help="which shop of the store to recover")
     parser.add_argument("--job", help=argparse.SUPPRESS)
     return parser
+
+
+def _from_store(options: argparse.Namespace) -> int:
+    """Recover a machine that has nothing but this repository: no catalog, no accounts, no jobs."""
+    if options.snapshot not in (None, "list") or options.undo or options.only:
+        raise Misconfigured(
+            "A recovery from a store brings everything; nothing was started.",
+            "restore.py --from STORE --fresh [ID], or restore.py list --from STORE.",
+        )
+    if options.fresh is None and options.snapshot != "list":
+        raise Misconfigured(
+            "--from says where to look, not what to do; nothing was started.",
+            "Add --fresh to recover everything from there, or list to see what is there.",
+        )
+    borrowed = fresh_parts.Borrowed(
+        canonical_json=transfer.canonical_json,
+        attach=attach,
+        restore_document=transfer.restore_document,
+    )
+    said = fresh_terminal.run(options, command_line_actor(), borrowed)
+    if options.json:
+        print(json.dumps(said | {"exit_code": EXIT_DONE}, ensure_ascii=False))
+    return EXIT_DONE
 
 
 def _run_job_process(ctx: Context, job_id: str) -> dict[str, Any]:
