@@ -11,6 +11,7 @@ import re
 from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import unquote, urlsplit
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -108,6 +109,11 @@ class Settings(BaseSettings):
         description="Second store for a copy of every snapshot: `file:FOLDER` or "
         "`s3://BUCKET/PREFIX`, with the same credentials.",
     )
+    legacy_time_zone: str = Field(
+        "UTC",
+        description="Zone of the machine that made legacy backups (below `backups/`): their "
+        "names tell its local time. `Europe/Berlin`, say.",
+    )
     backup_s3_encryption: Literal["auto", "none", "sse-s3", "sse-kms"] = Field(
         "auto",
         description="Encryption at rest that is asked of S3, and checked on every object: `auto` "
@@ -165,6 +171,15 @@ class Settings(BaseSettings):
     def _instance_is_a_key_part(cls, value: str) -> str:
         if not _INSTANCE_ID.fullmatch(value):
             raise ValueError("1 to 63 letters, digits, - or _, starting with a letter or digit")
+        return value
+
+    @field_validator("legacy_time_zone")
+    @classmethod
+    def _zone_is_known(cls, value: str) -> str:
+        try:
+            ZoneInfo(value)
+        except (ZoneInfoNotFoundError, ValueError, OSError) as error:
+            raise ValueError("the name of a time zone, such as UTC or Europe/Berlin") from error
         return value
 
     @field_validator("database_url", "control_database_url")

@@ -36,6 +36,7 @@ class StoredObject:
     size: int  # bytes
     modified: datetime  # aware, UTC, by the store's clock
     storage: str = "STANDARD"  # S3's storage class
+    etag: str = ""  # the store's own mark of the content, where it has one
 
 
 ARCHIVE_CLASSES = frozenset({"GLACIER", "DEEP_ARCHIVE"})

@@ -266,7 +266,8 @@ class S3Store:
 def _object(key: str, size: int, found: dict[str, Any]) -> StoredObject:
     # HEAD leaves the class out where it is the usual one; some servers always do.
     storage = found.get("StorageClass") or "STANDARD"
-    return StoredObject(key, size, found["LastModified"].astimezone(UTC), storage)
+    etag = str(found.get("ETag") or "").strip('"')
+    return StoredObject(key, size, found["LastModified"].astimezone(UTC), storage, etag)
 
 
 def _part_size(number: int) -> int:
