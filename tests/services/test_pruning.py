@@ -1,0 +1,433 @@
+"""Retention carried out against real stores: what goes, what never does, and killed anywhere."""
+
+from __future__ import annotations
+
+import io
+import os
+import signal
+import subprocess
+import sys
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+import pytest
+from sqlalchemy import insert, select, update
+
+from db.control import audit_log, drills, snapshots
+from db.engine import read, write
+from services import backup, retention
+from services.core import jobs
+from services.core.errors import Conflict, Invalid, Misconfigured, Transient
+from services.core.settings import PROJECT_ROOT
+from services.protection import catalog
+from services.protection import snapshots as snapshot_room
+from services.protection.manifest import data_key, image_key, manifest_key
+from services.protection.model import PROTECTION_LOCK
+from services.protection.stores import open_store
+from tests.faults.scene import back_up, furnish
+
+SMALL = {"keep_days": 1, "keep_weeks": 0, "keep_months": 0, "keep_minimum": 1}
+
+
+@pytest.fixture
+def desk(ctx, shop, operator):
+    """A desk with a furnished shop and the tightest policy: one day, at least one snapshot."""
+    furnish(ctx)
+    return replace(ctx, settings=ctx.settings.model_copy(update=SMALL))
+
+
+def aged(desk, actor, *days: float) -> list[str]:
+    """Snapshots of the shop as it is, made so many days ago; gives their ids as asked for."""
+    return [_back_up_at(desk, actor, desk.now() - timedelta(days=age)) for age in days]
+
+
+def _back_up_at(desk, actor, at: datetime) -> str:
+    made = back_up(replace(desk, clock=lambda: at), actor)
+    _age_objects(desk, made.id, at)
+    return made.id
+
+
+def _age_objects(desk, snapshot_id: str, at: datetime) -> None:
+    """Give the stored files the time at which they would have been written."""
+    root = desk.settings.instance_dir / "backups"
+    stamp = at.timestamp()
+    for path in root.rglob("*"):
+        if path.is_file() and (snapshot_id in str(path) or "/images/" in str(path)):
+            os.utime(path, (stamp, stamp))
+
+
+def keys(desk, prefix: str = "") -> set[str]:
+    return {found.key for found in open_store(desk.settings).list(prefix)}
+
+
+def ids(desk) -> list[str]:
+    return [row.id for row in catalog.everything(desk)]
+
+
+def remove(desk, actor) -> jobs.Job:
+    plan = retention.plan(desk, actor)
+    return retention.run(desk, actor, plan, plan.word)
+
+
+def all_whole(desk, actor) -> None:
+    """Every listed snapshot is there in full."""
+    backup.refresh(desk, actor)
+    for snapshot_id in ids(desk):
+        backup.verify(desk, actor, snapshot_id)
+
+
+def test_what_the_policy_does_not_keep_goes_and_everything_else_stays_whole(desk, admin):
+    old, newer, newest = aged(desk, admin, 5, 3, 0)
+    ended = remove(desk, admin)
+    assert ended.result["removed"] == [old, newer]
+    assert ids(desk) == [newest]
+    assert not [key for key in keys(desk) if old in key or newer in key]
+    assert {manifest_key("default", newest)} == keys(desk, "manifests/")
+    all_whole(desk, admin)
+    with read(desk.control) as connection:
+        events = connection.execute(
+            select(audit_log).where(audit_log.c.action == "retention.done")
+        ).all()
+    assert len(events) == 1
+    assert events[0].details["removed"] == [old, newer]
+    assert events[0].summary.startswith("Removed 2 backups that the policy does not keep")
+
+
+def test_a_second_run_finds_nothing_to_do(desk, admin):
+    aged(desk, admin, 5, 3, 0)
+    remove(desk, admin)
+    assert retention.plan(desk, admin).going == ()
+    with pytest.raises(Invalid, match="nothing to remove"):
+        remove(desk, admin)
+
+
+def test_the_word_has_to_be_typed_and_names_how_many_go(desk, admin):
+    aged(desk, admin, 5, 3, 0)
+    plan = retention.plan(desk, admin)
+    assert plan.word == "remove 2"
+    before = keys(desk)
+    with pytest.raises(Invalid, match="nothing was deleted"):
+        retention.run(desk, admin, plan, "remove 3")
+    assert keys(desk) == before
+
+
+def test_a_plan_is_not_carried_out_when_the_world_moved(desk, admin):
+    """A backup, a pin or a changed policy since the plan was shown: look again."""
+    old, newer, _newest = aged(desk, admin, 5, 3, 0)
+    plan = retention.plan(desk, admin)
+    retention.pin(desk, admin, old, "the year's end")
+    before = keys(desk)
+    with pytest.raises(Conflict, match="changed since this was planned"):
+        retention.run(desk, admin, plan, plan.word)
+    plan = retention.plan(desk, admin)
+    aged(desk, admin, 0)
+    with pytest.raises(Conflict, match="changed since this was planned"):
+        retention.run(desk, admin, plan, plan.word)
+    wider = replace(desk, settings=desk.settings.model_copy(update={"keep_days": 2}))
+    plan = retention.plan(desk, admin)
+    with pytest.raises(Conflict, match="changed since this was planned"):
+        retention.run(wider, admin, plan, plan.word)
+    assert before <= keys(desk)
+    assert newer in ids(desk)
+
+
+def test_what_is_used_since_the_plan_was_made_is_skipped_and_the_others_go(desk, admin):
+    """A drill that began meanwhile keeps its snapshot; it goes the next time."""
+    old, newer, _newest = aged(desk, admin, 5, 3, 0)
+    plan = retention.plan(desk, admin)
+    drill = jobs.create(desk, admin, "drill", params={"snapshot": old})
+    ended = retention.run(desk, admin, plan, plan.word)
+    assert (ended.result["removed"], ended.result["skipped"]) == ([newer], [old])
+    assert "a drill is using it" in retention.plan(desk, admin).decisions[-1].words
+    jobs.run(desk, drill, lambda _handle: {})
+    assert remove(desk, admin).result["removed"] == [old]
+
+
+def test_pictures_go_with_the_last_snapshot_that_shows_them(desk, admin):
+    (old,) = aged(desk, admin, 5)
+    shown = snapshot_room.picture_list(
+        desk, open_store(desk.settings), backup.manifest(desk, admin, old)
+    )
+    (desk.settings.images_dir / "1.png").unlink()
+    aged(desk, admin, 1.5)
+    aged(desk, admin, 0)
+    _age_objects(desk, "-", desk.now() - timedelta(days=4))
+    assert remove(desk, admin).result["pictures"] == 1
+    left = keys(desk, "images/")
+    assert image_key("default", shown["1.png"]) not in left
+    assert image_key("default", shown["2.png"]) in left
+    all_whole(desk, admin)
+
+
+def test_pictures_younger_than_a_day_stay(desk, admin):
+    aged(desk, admin, 5, 0)
+    key = image_key("default", "ab" * 32)
+    open_store(desk.settings).put(key, io.BytesIO(b"just sent by another machine"))
+    remove(desk, admin)
+    assert key in keys(desk)
+
+
+def test_nothing_of_another_instance_or_of_somebody_else_is_touched(desk, admin):
+    aged(desk, admin, 5, 3, 0)
+    store = open_store(desk.settings)
+    foreign = {
+        "notes.txt",
+        "backups/database/insightshop_20260101_020000.db",
+        "data/default/notes.txt",
+        "data/default/not-a-snapshot/file",
+        "data/default2/20200101T000000Z-aaaa/database.sqlite3.zst",
+        "data/other/20200101T000000Z-aaaa/database.sqlite3.zst",
+        "manifests/other/20200101T000000Z-aaaa.json",
+        "images/default/holiday.png",
+        "images/other/" + "ab" * 32,
+        "pins/other/20200101T000000Z-aaaa.json",
+    }
+    old = (desk.now() - timedelta(days=900)).timestamp()
+    for key in foreign:
+        store.put(key, io.BytesIO(b"somebody else's"))
+        os.utime(desk.settings.instance_dir / "backups" / key, (old, old))
+    assert len(remove(desk, admin).result["removed"]) == 2
+    assert foreign <= keys(desk)
+
+
+def _orphan(desk, snapshot_id: str, days: float) -> str:
+    key = data_key("default", snapshot_id, "database.sqlite3.zst")
+    open_store(desk.settings).put(key, io.BytesIO(b"never finished"))
+    stamp = (desk.now() - timedelta(days=days)).timestamp()
+    os.utime(desk.settings.instance_dir / "backups" / key, (stamp, stamp))
+    return key
+
+
+def test_data_without_a_manifest_goes_once_it_is_a_day_old(desk, admin):
+    aged(desk, admin, 5, 0)
+    old = _orphan(desk, "20260101T000000Z-aaaa", 1.2)
+    young = _orphan(desk, "20260102T000000Z-aaaa", 0.8)
+    ended = remove(desk, admin)
+    assert old not in keys(desk)
+    assert young in keys(desk)
+    assert ended.result["orphans"] == 1
+
+
+def test_a_store_that_lost_its_manifests_keeps_the_data_of_all_of_them(desk, admin):
+    """Somebody emptied manifests/: the data is the only way back, so the sweep leaves it."""
+    lost = aged(desk, admin, 9, 8, 7, 6)
+    aged(desk, admin, 5, 0)
+    store = open_store(desk.settings)
+    for snapshot_id in lost:
+        store.delete(manifest_key("default", snapshot_id))
+    ended = remove(desk, admin)
+    assert all(keys(desk, data_key("default", each, "")) for each in lost)
+    assert "Find out who removed the manifests" in " ".join(ended.result["notes"])
+
+
+def test_pinned_data_without_a_manifest_stays(desk, admin):
+    pinned, _old, _newest = aged(desk, admin, 9, 5, 0)
+    retention.pin(desk, admin, pinned, "before the migration")
+    open_store(desk.settings).delete(manifest_key("default", pinned))
+    ended = remove(desk, admin)
+    assert keys(desk, data_key("default", pinned, ""))
+    assert "pinned" in " ".join(ended.result["notes"])
+
+
+def test_evidence_and_index_of_a_removed_snapshot_go_too(desk, admin):
+    old, newest = aged(desk, admin, 5, 0)
+    evidence = f"drills/default/{old}/d1.json"
+    store = open_store(desk.settings)
+    store.put(evidence, io.BytesIO(b"{}"))
+    with write(desk.control) as connection:
+        for number, snapshot_id in enumerate((old, newest)):
+            connection.execute(
+                insert(drills).values(
+                    id=f"d{number}",
+                    snapshot_id=snapshot_id,
+                    instance="default",
+                    place="store",
+                    at=desk.now(),
+                    seconds=1.0,
+                    passed=False,
+                    host="h",
+                    asked_by="a",
+                    evidence=[],
+                )
+            )
+    remove(desk, admin)
+    assert evidence not in keys(desk)
+    with read(desk.control) as connection:
+        assert connection.scalars(select(drills.c.snapshot_id)).all() == [newest]
+        assert connection.scalars(select(snapshots.c.id)).all() == [newest]
+
+
+def test_objects_that_a_kept_snapshot_uses_stay(desk, admin):
+    """A component that lies below an older id: the older snapshot stays whole."""
+    old, middle, newest = aged(desk, admin, 5, 3, 0)
+    with write(desk.control) as connection:
+        row = connection.execute(select(snapshots).where(snapshots.c.id == newest)).one()
+        parts = [dict(part, origin=old) for part in row.components]
+        connection.execute(
+            update(snapshots).where(snapshots.c.id == newest).values(components=parts)
+        )
+    plan = retention.plan(desk, admin)
+    assert [decision.row.id for decision in plan.going] == [middle]
+    assert f"its objects are used by {newest}" in plan.decisions[-1].words
+    remove(desk, admin)
+    assert keys(desk, data_key("default", old, ""))
+
+
+class _Refusing:
+    """A store that will not delete some objects, as Object Lock does."""
+
+    def __init__(self, store, locked: str, error: Exception) -> None:
+        self._store, self._locked, self._error = store, locked, error
+
+    def __getattr__(self, name: str):
+        return getattr(self._store, name)
+
+    def delete(self, key: str) -> None:
+        if self._locked in key:
+            raise self._error
+        self._store.delete(key)
+
+
+def test_what_the_store_refuses_is_counted_and_no_error(desk, admin, monkeypatch):
+    old, newer, newest = aged(desk, admin, 5, 3, 0)
+    real = open_store(desk.settings)
+    locked = _Refusing(real, f"manifests/default/{old}", Misconfigured("Locked until May.", ""))
+    monkeypatch.setattr("services.protection.prune_job.open_store", lambda _settings: locked)
+    ended = remove(desk, admin)
+    assert ended.result["removed"] == [newer]
+    assert ended.result["refused"] == [manifest_key("default", old)]
+    assert ids(desk) == [newest, old]
+    all_whole(desk, admin)
+
+
+def test_a_store_that_refuses_everything_is_not_asked_a_hundred_times(desk, admin, monkeypatch):
+    aged(desk, admin, *range(14, 1, -1), 0)
+    tried: list[str] = []
+
+    class Counting(_Refusing):
+        def delete(self, key: str) -> None:
+            tried.append(key)
+            super().delete(key)
+
+    locked = Counting(open_store(desk.settings), "manifests/", Misconfigured("No right.", ""))
+    monkeypatch.setattr("services.protection.prune_job.open_store", lambda _settings: locked)
+    before = ids(desk)
+    ended = remove(desk, admin)
+    assert len([key for key in tried if key.startswith("manifests/")]) == 5
+    assert "The store refuses to delete: No right." in ended.result["notes"]
+    assert ids(desk) == before
+
+
+def test_a_network_that_fails_half_way_leaves_everything_listed_whole(desk, admin, monkeypatch):
+    aged(desk, admin, 9, 5, 3, 0)
+    broken = _Refusing(open_store(desk.settings), "/vectors", Transient("It does not answer.", ""))
+    broken._locked = "images.json"
+    monkeypatch.setattr("services.protection.prune_job.open_store", lambda _settings: broken)
+    with pytest.raises(Transient):
+        remove(desk, admin)
+    monkeypatch.undo()
+    all_whole(desk, admin)
+    remove(desk, admin)
+    assert len(ids(desk)) == 1
+    assert len({key.split("/")[2] for key in keys(desk, "data/")}) == 1
+
+
+def test_clocks_that_disagree_hold_everything(desk, admin):
+    aged(desk, admin, 5, 3, 0)
+    later = desk.now() + timedelta(days=2)
+    ahead = replace(desk, clock=lambda: later)
+    before = keys(desk)
+    plan = retention.plan(ahead, admin)
+    with pytest.raises(Conflict, match="clocks of this machine"):
+        retention.run(ahead, admin, plan, plan.word)
+    assert keys(desk) == before
+
+
+def test_after_a_failed_backup_nothing_goes(desk, admin, monkeypatch):
+    aged(desk, admin, 5, 3, 0)
+    desk.settings.shop_sqlite_path.rename(desk.settings.shop_sqlite_path.with_suffix(".away"))
+    with pytest.raises(Exception, match="database"):
+        backup.run(desk, admin)
+    plan = retention.plan(desk, admin)
+    assert [hold.name for hold in plan.holds] == ["failed"]
+    with pytest.raises(Conflict, match="Retention holds, nothing was deleted"):
+        retention.run(desk, admin, plan, plan.word)
+
+
+def test_an_unreadable_store_holds(desk, admin):
+    aged(desk, admin, 5, 3, 0)
+    root = desk.settings.instance_dir / "backups" / "manifests" / "default"
+    (root / "20260101T000000Z-zzzz.json").write_bytes(b"no manifest")
+    (root / "readme.txt").write_bytes(b"somebody's note")
+    backup.refresh(desk, admin)
+    plan = retention.plan(desk, admin)
+    assert [hold.name for hold in plan.holds] == ["catalog"]
+    assert "20260101T000000Z-zzzz" in plan.holds[0].message
+
+
+CHILD = "import sys; from tests.services.prune_child import main; sys.exit(main(sys.argv[1]))"
+
+
+def _killed(desk, job: jobs.Job, at: str, count: int) -> int:
+    environment = {
+        **os.environ,
+        **desk.settings.as_environment(),
+        "KILL_AT": at,
+        "KILL_COUNT": str(count),
+    }
+    process = subprocess.run(
+        [sys.executable, "-c", CHILD, job.id],
+        cwd=PROJECT_ROOT,
+        env=environment,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        check=False,
+    )
+    return process.returncode
+
+
+@pytest.mark.parametrize(
+    ("at", "count"),
+    [
+        ("before manifest", 2),
+        ("manifest deleted", 1),
+        ("index forgotten", 1),
+        ("object deleted", 1),
+        ("object deleted", 3),
+        ("before orphan", 1),
+        ("orphan deleted", 1),
+        ("before picture", 1),
+    ],
+)
+def test_killed_at_a_boundary_what_is_listed_is_whole_and_the_next_run_finishes(
+    desk, admin, at, count
+):
+    (old,) = aged(desk, admin, 5)
+    (desk.settings.images_dir / "1.png").unlink()
+    _newer, newest = aged(desk, admin, 3, 0)
+    orphan = _orphan(desk, "20260101T000000Z-aaaa", 2)
+    _age_objects(desk, "-", desk.now() - timedelta(days=4))
+    plan = retention.plan(desk, admin)
+    job = retention._queue(desk, admin, plan, plan.word)
+    assert _killed(desk, job, at, count) == -signal.SIGKILL
+    all_whole(desk, admin)
+    jobs.reap(desk)
+    assert jobs.get(desk, job.id).state is jobs.JobState.INTERRUPTED
+    assert jobs.active(desk, PROTECTION_LOCK) is None
+    if retention.plan(desk, admin).going:
+        remove(desk, admin)
+    else:
+        finish(desk, admin)
+    assert ids(desk) == [newest]
+    assert orphan not in keys(desk)
+    assert {key.split("/")[2] for key in keys(desk, "data/")} == {newest}
+    assert old not in " ".join(keys(desk))
+    assert len(keys(desk, "images/")) == 2
+    all_whole(desk, admin)
+
+
+def finish(desk, admin) -> None:
+    """What the nightly run does when the policy lets nothing go."""
+    from services.protection import prune_job
+
+    assert prune_job.after_backup(desk, lambda _text, _share: None, admin)["state"] == "succeeded"
