@@ -2,6 +2,7 @@
 
     python -m tests.faults.child restore JOB   ends by SIGKILL at the boundary $KILL_AT
     python -m tests.faults.child recover
+    python -m tests.faults.child fresh STORE   the recovery from a bucket alone
 
 Test code: the desk itself has no switch that stops it half way.
 """
@@ -41,6 +42,8 @@ def main() -> int:
     if sys.argv[1] == "recover":
         restore.recover(open_context())
         return 0
+    if sys.argv[1] == "fresh":
+        return restore.main(["--from", sys.argv[2], "--fresh", "--yes", "--json"])
     return restore.main(["--job", sys.argv[2]])
 
 

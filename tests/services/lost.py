@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import subprocess
 import sys
+from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from sqlalchemy import text
 
+from services import restore
 from services.core.access import Actor, command_line_actor
 from services.core.context import Context, open_context
 from services.core.settings import PROJECT_ROOT, Settings, load_settings
@@ -68,8 +71,8 @@ def contents(settings: Settings) -> tuple[dict[str, Any], dict[str, bytes], dict
     """The shop on a disk: table digests, pictures, vector files (its database by digests)."""
     assert settings.shop_sqlite_path is not None
     vectors: dict[str, Any] = dict(tree(settings.vector_dir))
-    del vectors["chroma.sqlite3"]
-    vectors |= table_digests(settings.vector_dir / "chroma.sqlite3")
+    if vectors.pop("chroma.sqlite3", None):
+        vectors |= table_digests(settings.vector_dir / "chroma.sqlite3")
     return table_digests(settings.shop_sqlite_path), tree(settings.images_dir), vectors
 
 
@@ -77,6 +80,15 @@ def audit_rows(ctx: Context) -> list[tuple[Any, ...]]:
     """The audit log, oldest first."""
     with ctx.control.connect() as connection:
         return [tuple(row) for row in connection.execute(text("SELECT * FROM audit_log"))]
+
+
+@dataclass(frozen=True)
+class Said:
+    """How a command ended."""
+
+    returncode: int
+    stdout: str
+    stderr: str
 
 
 class NewMachine:
@@ -96,10 +108,25 @@ class NewMachine:
             shop_root=self.home / "shop",
             backup_store_url=self.lost.source,
             instance_id=self.lost.settings.instance_id,
+            **{name.lower(): value for name, value in self.lost.store_variables.items()},
         )
 
-    def run(self, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
-        """`python services/restore.py` with these arguments."""
+    def run(self, *arguments: str, **variables: str) -> Said:
+        """`python services/restore.py` with these arguments, without a process of its own."""
+        out, err = io.StringIO(), io.StringIO()
+        before, stdin = dict(os.environ), sys.stdin
+        os.environ.update(self.variables | variables)
+        try:
+            with open(os.devnull) as sys.stdin, redirect_stdout(out), redirect_stderr(err):
+                code = restore.main(list(arguments))
+        finally:
+            sys.stdin = stdin
+            os.environ.clear()
+            os.environ.update(before)
+        return Said(code, out.getvalue(), err.getvalue())
+
+    def process(self, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+        """The same as a person types it."""
         return subprocess.run(
             [*COMMAND, *arguments],
             cwd=self.home,

@@ -118,7 +118,12 @@ def find_manifest(ctx: Context, store: Store, wanted: str, ids: list[str]) -> Ma
 
 def one_before(ctx: Context, store: Store, snapshot_id: str, ids: list[str]) -> Manifest | None:
     """The newest usable snapshot before another one."""
-    older = [found for found in ids if found < snapshot_id]
+    older = [
+        found
+        for found in ids
+        # Which of two within a second was first, only their manifests know.
+        if found != snapshot_id and found[:_SECOND] <= snapshot_id[:_SECOND]
+    ]
     for candidate in _newest_first(ctx, store, older):
         if isinstance(candidate, Manifest) and candidate.reason != SAFETY:
             return candidate

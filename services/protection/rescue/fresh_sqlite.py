@@ -17,6 +17,7 @@ from db.knowledge import VERSION_TABLE
 from services.core.context import Context
 from services.core.errors import Conflict, Transient
 from services.protection import snapshots
+from services.protection.digests import open_copy
 from services.protection.model import Component, Manifest
 from services.protection.proving import aside
 from services.protection.references import statement
@@ -129,7 +130,9 @@ class _File:
         if self.live.stat().st_size == 0:
             return ""
         try:
-            with closing(read_only_sqlite(self.live, timeout=2)) as connection:
+            # Without a log beside it, no companion file has to be made for looking.
+            look = read_only_sqlite if self._beside("-wal").exists() else open_copy
+            with closing(look(self.live)) as connection:
                 found = _rows(connection, self.counts)
         except sqlite3.Error:
             return "a file that can't be read as a database"
