@@ -10,6 +10,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
+from services.core import audit
+from services.core.access import Actor, Permission, require
 from services.core.context import Context
 from services.core.errors import Conflict, DeskError, Invalid
 from services.core.settings import Settings
@@ -47,6 +49,9 @@ class Verdict(enum.StrEnum):
     IMPOSSIBLE = "not possible"
     DONE = "changed"
     FAILED = "failed"
+
+
+NOT_DONE = (Verdict.FAILED, Verdict.FORBIDDEN)
 
 
 @dataclass(frozen=True)
@@ -98,8 +103,10 @@ def plan(ctx: Context, *, hurried: bool = False) -> BucketPlan:
     return _plan(ctx.settings, place, BucketKeeper(place, ctx.settings).read())
 
 
-def apply(ctx: Context, wanted: BucketPlan) -> BucketPlan:
+def prepare(ctx: Context, actor: Actor, wanted: BucketPlan) -> BucketPlan:
     """Do what a plan says, each line on its own, and read the bucket again.
+
+    The audit log gets what was before and what is now.
 
     Returns:
         The plan of what is now; the lines that were to change are DONE, or say why not.
@@ -109,6 +116,24 @@ def apply(ctx: Context, wanted: BucketPlan) -> BucketPlan:
         Invalid: a lifecycle rule that would be sent is not one. Nothing was changed.
         Transient, Misconfigured: the bucket can't be reached.
     """
+    require(actor, Permission.STORE_MANAGE)
+    done = _apply(ctx, wanted)
+    failed = [line for line in done.lines if line.verdict in NOT_DONE]
+    changed = [line.item.value for line in done.lines if line.verdict is Verdict.DONE]
+    audit.note(
+        ctx,
+        actor,
+        "store.prepare",
+        ("store", done.url),
+        f"Prepared the bucket: {', '.join(changed) or 'nothing'} changed"
+        + (f"; {', '.join(line.item.value for line in failed)} could not be" if failed else ""),
+        details={"before": as_details(wanted), "after": as_details(done)},
+        outcome="failed" if failed and not changed else "done",
+    )
+    return done
+
+
+def _apply(ctx: Context, wanted: BucketPlan) -> BucketPlan:
     place = _place(ctx.settings)
     keeper = BucketKeeper(place, ctx.settings)
     bucket = keeper.read()

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import io
-import json
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from urllib.request import Request, urlopen
 
 import pytest
 
@@ -14,25 +12,12 @@ from services.core.errors import Archived, Invalid, Misconfigured, Transient
 from services.protection.stores import open_store
 from services.protection.stores.base import Access, Tier
 from services.protection.stores.s3_archive import state_of
+from tests.glacier import slow_archive
 from tests.servers import S3Server
 from tests.stores.faulty import answering
 
 KEY = "data/default/20261101T020000Z-abcd/database.sqlite3.zst"
 DATA = b"what was archived"
-
-
-def slow_archive(server: S3Server, looks: int | None) -> None:
-    """moto: a retrieval is done after so many looks (None: at once, as moto does by itself)."""
-    wanted = (
-        {"progression": "immediate"} if looks is None else {"progression": "manual", "times": looks}
-    )
-    body = json.dumps({"model_name": "s3::keyrestore", "transition": wanted}).encode()
-    request = Request(
-        f"{server.endpoint}/moto-api/state-manager/set-transition",
-        body,
-        {"Content-Type": "application/json"},
-    )
-    urlopen(request).close()
 
 
 @pytest.fixture
