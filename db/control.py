@@ -174,6 +174,7 @@ snapshots = Table(
     Column("storage", String(20), nullable=False, default="standard"),  # standard, archived, ready
     Column("copied_at", UtcDateTime),  # complete in the second store, every object compared
     Column("copy_error", Text),
+    Column("unmatched", JSON),  # {"missing", "stray"}: products and vectors, when it was made
     Column("indexed_at", UtcDateTime, nullable=False),
     # The newest fifty of ten thousand, without sorting them all.
     Index("ix_snapshots_instance_newest", "instance", "created_at", "id"),

@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import streamlit as st
 
-from services import backup, restore
+from services import backup, drill, restore
 from services.core import jobs
 from services.core.access import Actor, Permission
 from services.core.context import Context
@@ -42,7 +42,10 @@ def show_head(ctx: Context, actor: Actor) -> None:
     if running is not None:
         job_progress(running.id)
         return
-    for kind in ("backup", "restore"):
+    drilling = drill.current(ctx)
+    if drilling is not None and drilling.params.get("snapshot") != st.query_params.get("snapshot"):
+        job_progress(drilling.id)
+    for kind in ("backup", "restore", "drill"):
         last = next((job for job in jobs.recent(ctx, (kind,), 5) if job.state.ended), None)
         if last is not None and last.state is not JobState.SUCCEEDED and _is_news(ctx, last):
             show_failure(last, ctx.now())
@@ -134,6 +137,9 @@ def _table(ctx: Context, found: SnapshotPage, *, narrow: bool) -> None:
     if not narrow:
         columns["Stored"] = [form.size(row.stored_bytes) for row in rows]
         columns["Orders"] = [form.number(row.headline.get("orders")) for row in rows]
+        marks = [snapshot_panel.marks_of(row) for row in rows]
+        if any(marks):
+            columns["Marks"] = list(marks)
     # The key names the rows: a selection is a position, and must not move to another row
     # when a new backup pushes the list down.
     key = f"list_{rows[0].id}_{len(rows)}_{narrow}"
@@ -155,15 +161,18 @@ def _table(ctx: Context, found: SnapshotPage, *, narrow: bool) -> None:
             # The grid writes white or black on these; both modes can be read with the dark ones.
             "State": st.column_config.MultiselectColumn(
                 options=list(snapshot_panel.STATE_COLOURS),
-                color=[LIGHT.ok, LIGHT.made, LIGHT.bad],
+                color=[LIGHT.ok, LIGHT.none, LIGHT.none, LIGHT.bad],
                 width=112,
-                help="Verified: every stored byte was read back and is as it was backed up.",
+                help=snapshot_panel.STATES_EXPLAINED,
             ),
             "When": st.column_config.TextColumn(width=126, help=f"In {_zone_name(ctx)}"),
             "Why": st.column_config.TextColumn(width=112),
             "Data": st.column_config.TextColumn(width=70, help="Before compression"),
             "Stored": st.column_config.TextColumn(width=74, help="What it takes in the store"),
             "Orders": st.column_config.TextColumn(width=70, help="Orders in the shop then"),
+            "Marks": st.column_config.MultiselectColumn(
+                options=list(snapshot_panel.MARKS), color=LIGHT.none, width="medium"
+            ),
         },
     )
 

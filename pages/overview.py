@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import streamlit as st
 
-from services import backup, monitor
+from services import backup, drill, monitor
 from services.core.access import Actor, Permission
 from services.core.context import Context
+from services.protection import catalog
 from services.protection.model import DayMark, DayState
 from services.watch.facts import since_last_visit
-from services.watch.posture import Action, Facts, Finding, Posture, State
-from ui import charts
+from services.watch.posture import Action, Facts, Finding, Posture, Snapshot, State
+from ui import charts, drill_panel
 from ui import format as form
 from ui.messages import shown_errors
 from ui.progress import back_up_button, job_progress
@@ -35,6 +36,9 @@ def show_state(ctx: Context, actor: Actor, facts: Facts, posture: Posture) -> No
         running = backup.current(ctx)
         if running is not None:
             job_progress(running.id, permission=Permission.OVERVIEW_VIEW)
+        drilling = drill.current(ctx)
+        if drilling is not None:
+            job_progress(drilling.id, permission=Permission.OVERVIEW_VIEW)
 
 
 def _sentence(ctx: Context, facts: Facts, posture: Posture) -> str:
@@ -47,16 +51,22 @@ def _sentence(ctx: Context, facts: Facts, posture: Posture) -> str:
         f"If {lost} vanished now, you would get back **all data up to "
         f"{form.when_short(point.at, now)}** ({form.age(point.at, now)})"
     )
-    if facts.recovery_seconds is not None:
-        text += f", in **about {form.duration(_round(facts.recovery_seconds))}**"
-    text += "."
-    if point.read_back_at is not None:
-        text += f" That backup was read back in full {form.age(point.read_back_at, now)}."
-    else:
-        text += " That backup has not been read back in full yet."
+    if facts.recovery is not None:
+        text += f", in **about {form.duration(_round(facts.recovery.seconds))}**"
+    text += f". {_proof(ctx, facts, point)}"
     if posture.state is State.AT_RISK:
         text = f"{form.plain(posture.risks[0].text)} {text}"
     return text
+
+
+def _proof(ctx: Context, facts: Facts, point: Snapshot) -> str:
+    """Why the sentence before may be believed."""
+    now, proof = ctx.now(), facts.last_proof
+    if proof is not None:
+        return f"Proven by a full test restore {form.age(proof.at, now)}."
+    if point.read_back_at is not None:
+        return f"That backup was read back in full {form.age(point.read_back_at, now)}."
+    return "That backup has not been read back in full yet."
 
 
 def _round(seconds: float) -> float:
@@ -69,33 +79,30 @@ def _round(seconds: float) -> float:
 def show_figures(ctx: Context, facts: Facts, days: tuple[DayState, ...]) -> None:
     """The figures behind the sentence, each with what it means below."""
     now = ctx.now()
-    newest, verified = facts.newest, facts.newest_verified
+    newest, proof, recovery = facts.newest, facts.last_proof, facts.recovery
     covered, window = _coverage(days)
     with st.grid(4, min_column_width=150, gap="small"):
         _figure(
             "Newest backup",
             form.age(newest.at, now) if newest else "none",
-            f"{form.when_short(newest.at, now)}, "
-            + ("verified" if newest.read_back_at else "not verified")
+            f"{form.when_short(newest.at, now)}, {_standing(newest)}"
             if newest
             else "make the first one",
             form.when(newest.at) if newest else "",
         )
-        checked = verified.read_back_at if verified else None
         _figure(
-            "Last verified",
-            form.age(checked, now),
-            "read back in full" if checked else "nothing was read back yet",
-            "Every stored byte was fetched again, unpacked and compared with what was backed up."
-            + (f" {form.when(checked)}" if checked else ""),
+            "Last proof",
+            form.age(proof.at, now) if proof else "none yet",
+            "a full test restore" if proof else "no backup was drilled",
+            drill_panel.EXPLAINED + (f" {form.when(proof.at)}" if proof else ""),
         )
         _figure(
             "Recovery time",
-            form.duration(facts.recovery_seconds)
-            if facts.recovery_seconds is not None
-            else "not measured",
-            "the last restore" if facts.recovery_seconds is not None else "no restore so far",
-            "How long the last restore took, with its safety backup and its checks.",
+            form.duration(recovery.seconds) if recovery else "not measured",
+            f"the last {_MEASURED[recovery.how]}" if recovery else "a drill measures it",
+            "How long it took to have everything back: measured by the last test restore, or by "
+            "the last restore where that is newer."
+            + (f" {form.when(recovery.at)}" if recovery else ""),
         )
         _figure(
             "Coverage",
@@ -103,6 +110,17 @@ def show_figures(ctx: Context, facts: Facts, days: tuple[DayState, ...]) -> None
             "with a backup" if window else "counting starts today",
             f"Of the last {COVERAGE_DAYS} finished days in which the desk was in use.",
         )
+
+
+_MEASURED = {"drill": "test restore", "restore": "restore"}
+
+
+def _standing(newest: Snapshot) -> str:
+    if newest.problem:
+        return "damaged"
+    if newest.verified_at:
+        return "verified"
+    return "read back" if newest.read_back_at else "not checked"
 
 
 def _figure(label: str, value: str, below: str, explanation: str) -> None:
@@ -124,7 +142,7 @@ def show_strip(actor: Actor, days: tuple[DayState, ...]) -> None:
             f":{MARK_COLOURS[mark]}[:material/{icon}:] {sum(d.mark is mark for d in days)} {word}"
             for mark, icon, word in (
                 (DayMark.VERIFIED, "check_circle", "verified"),
-                (DayMark.MADE, "circle", "made, not verified"),
+                (DayMark.MADE, "circle", MARK_WORDS[DayMark.MADE]),
                 (DayMark.FAILED, "cancel", "failed"),
                 (DayMark.MISSING, "radio_button_unchecked", "missing"),
             )
@@ -134,8 +152,8 @@ def show_strip(actor: Actor, days: tuple[DayState, ...]) -> None:
             st.markdown(
                 f"**Last {STRIP_DAYS} days**",
                 width="content",
-                help="One tick per day, counted in UTC. Verified: the backup was read back in "
-                "full and is as it was made.",
+                help="One tick per day, counted in UTC. Verified: a backup of that day was "
+                "restored aside as a test and was equal to what was backed up.",
             )
             st.caption(" · ".join(counted) or "Nothing to show yet", width="stretch")
             told = [day for day in reversed(days) if day.snapshots or day.errors]
@@ -217,9 +235,13 @@ def _action(ctx: Context, actor: Actor, finding: Finding, number: int) -> None:
         if actor.may(Permission.BACKUP_CREATE):
             back_up_button(ctx, actor, key=key)
         return
+    if finding.action is Action.DRILL:
+        drill_panel.drill_button(ctx, actor, catalog.LATEST, key=key, label="Run a drill")
+        return
     label, icon, page, permission = _DOORS[finding.action] if finding.action else _NOWHERE
     if page and actor.may(permission) and st.button(label, icon=icon, key=key):
-        st.switch_page(page)
+        wanted = {"state": "damaged"} if finding.action is Action.SEE_DAMAGED else None
+        st.switch_page(page, query_params=wanted)
 
 
 _NOWHERE = ("", "", "", Permission.OVERVIEW_VIEW)
@@ -227,6 +249,12 @@ _DOORS = {
     Action.SEE_BACKUPS: (
         "See backups",
         ":material/backup:",
+        "pages/backups.py",
+        Permission.BACKUP_VIEW,
+    ),
+    Action.SEE_DAMAGED: (
+        "See it",
+        ":material/error:",
         "pages/backups.py",
         Permission.BACKUP_VIEW,
     ),

@@ -33,7 +33,7 @@ from services.core.errors import (
     describe,
     exit_code,
 )
-from services.protection import catalog
+from services.protection import archive_index, catalog
 from services.protection import snapshots as snapshot_room
 from services.protection.days import day_states
 from services.protection.model import (
@@ -70,10 +70,11 @@ def snapshots(
 
     Args:
         search: part of an id, a reason or who asked.
-        state: `verified`, `unverified`, `damaged` or nothing.
+        state: `verified`, `read back`, `unchecked`, `damaged` or nothing.
     """
     require(actor, Permission.BACKUP_VIEW)
     catalog.refresh_if_old(ctx)
+    archive_index.look_if_old(ctx)
     return catalog.page(ctx, search=search, state=state, page=page, rows=rows)
 
 
@@ -394,6 +395,7 @@ def _command_list(ctx: Context, actor: Actor, answer: dict[str, Any], as_json: b
                 "plain_bytes": row.plain_bytes,
                 "stored_bytes": row.stored_bytes,
                 "read_back_at": row.read_back_at.isoformat() if row.read_back_at else None,
+                "verified_at": row.verified_at.isoformat() if row.verified_at else None,
                 "verify_error": row.verify_error,
             }
             for row in rows
@@ -402,10 +404,11 @@ def _command_list(ctx: Context, actor: Actor, answer: dict[str, Any], as_json: b
     }
     if not as_json:
         for row in rows:
-            known = "damaged" if row.verify_error else "verified" if row.read_back_at else "-"
+            seen = "verified" if row.verified_at else "read back" if row.read_back_at else "-"
+            known = "damaged" if row.verify_error else seen
             print(
                 f"{row.id}  {row.created_at:%Y-%m-%d %H:%M} UTC  {row.plain_bytes / 1e6:10,.1f} MB"
-                f"  {known:8}  {row.reason} ({row.asked_by})"
+                f"  {known:9}  {row.reason} ({row.asked_by})"
             )
 
 

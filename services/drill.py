@@ -142,17 +142,17 @@ def _run(ctx: Context, job: jobs.Job, watcher: Watcher) -> jobs.Job:
         evidence = _evidence(ctx, store, handle, snapshot_id)
         if not evidence.passed and store.stat(_key(ctx, snapshot_id)) is None:
             raise Conflict(
-                f"The backup {snapshot_id} was removed while it was drilled; nothing was proven.",
+                f"Nothing was proven: {snapshot_id} was removed while it was restored as a test.",
                 "Drill another one.",
             )
         drill = _drill(ctx, job, snapshot_id, place, evidence)
-        records.keep(ctx, actor, drill)
+        records.keep(ctx, drill, actor)
         if not records.send(ctx, open_store(ctx.settings), drill):
             handle.say("The evidence could not be written to the store: it is kept here alone.")
         if not drill.passed:
             _alarm(drill)
             raise Broken(
-                f"The backup {snapshot_id} did not pass its test restore. {drill.error}",
+                f"The test restore of {snapshot_id} failed. {drill.error}",
                 "It counts as damaged from now on. Make another backup, and find out what "
                 "happened to this one.",
             )

@@ -27,12 +27,13 @@ from services.core.access import Actor, Permission, command_line_actor, require
 from services.core.context import Context, open_context
 from services.core.databases import shop_error
 from services.core.errors import EXIT_DONE, EXIT_USAGE, Broken, describe, exit_code
-from services.protection import catalog
+from services.protection import catalog, matching
 from services.protection.model import SnapshotRow
+from services.protection.proving import records
 from services.shop.attach import ShopState, status
 from services.watch import facts as watched
 from services.watch import samples
-from services.watch.posture import Facts, Posture, Snapshot, Trouble, judge
+from services.watch.posture import Facts, Posture, Proof, Recovery, Snapshot, Trouble, judge
 from services.watch.samples import Reading
 
 log = logging.getLogger("desk.monitor")
@@ -85,6 +86,7 @@ def gather(ctx: Context, actor: Actor) -> Facts:
     catalog.refresh_if_old(ctx)
     listed = catalog.page(ctx, rows=1)
     trusted = catalog.page(ctx, state="trusted", rows=1)
+    newest, proof = _snapshot(listed.rows), _last_proof(ctx)
     shop = status(ctx)
     shop_trouble, kb_empty = None, False
     if shop.state is not ShopState.READY:
@@ -96,15 +98,24 @@ def gather(ctx: Context, actor: Actor) -> Facts:
         message, hint = listed.store_error
         store_trouble = Trouble(None, _standing(message), hint)
     return Facts(
-        newest=_snapshot(listed.rows),
-        newest_verified=_snapshot(trusted.rows),
+        newest=newest,
+        newest_trusted=_snapshot(trusted.rows),
+        first_backup_at=catalog.first_made_at(ctx),
+        last_proof=proof,
+        failed_proof=_failed_proof(ctx),
+        damaged=catalog.page(ctx, state="damaged", rows=1).total,
+        mismatch=matching.mismatch(listed.rows[0].missing_vectors, listed.rows[0].stray_vectors)
+        if listed.rows
+        else "",
+        can_open=not (listed.rows and listed.rows[0].encrypted)
+        or ctx.settings.backup_age_identity_file is not None,
         failed_backup=watched.failed_backup(ctx),
         interrupted_restore=watched.interrupted_restore(ctx),
         shop_trouble=shop_trouble,
         store_trouble=store_trouble,
         store_is_local=samples.local_store(ctx) is not None,
         store_shares_disk=watched.store_shares_disk(ctx),
-        recovery_seconds=watched.measured_recovery(ctx),
+        recovery=_recovery(watched.measured_restore(ctx), proof),
         kb_empty=kb_empty,
         kb_module=ctx.settings.shop_kb_module.is_file(),
         disks=watched.disks(ctx),
@@ -130,7 +141,32 @@ def _snapshot(rows: tuple[SnapshotRow, ...]) -> Snapshot | None:
     if not rows:
         return None
     row = rows[0]
-    return Snapshot(row.id, row.created_at, row.read_back_at, row.verify_error or "")
+    return Snapshot(
+        row.id, row.created_at, row.read_back_at, row.verify_error or "", row.verified_at
+    )
+
+
+def _last_proof(ctx: Context) -> Proof | None:
+    drill = records.newest(ctx, passed=True, place=records.STORE)
+    return None if drill is None else Proof(drill.snapshot_id, drill.at, drill.seconds)
+
+
+def _failed_proof(ctx: Context) -> Trouble | None:
+    """The newest drill that failed, unless one of the same store has passed since."""
+    failed = records.newest(ctx, passed=False)
+    if failed is None:
+        return None
+    passed = records.newest(ctx, passed=True, place=failed.place)
+    if passed is not None and passed.at > failed.at:
+        return None
+    return Trouble(failed.at, failed.error or "")
+
+
+def _recovery(restore: Recovery | None, proof: Proof | None) -> Recovery | None:
+    """The newer of the two measurements."""
+    drill = None if proof is None else Recovery(proof.seconds, proof.at, "drill")
+    known = [found for found in (restore, drill) if found is not None]
+    return max(known, key=lambda found: found.at, default=None)
 
 
 def _look_inside(ctx: Context) -> tuple[bool, Trouble | None]:

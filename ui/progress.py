@@ -16,11 +16,11 @@ from services.core.access import Actor, Permission
 from services.core.context import Context
 from services.core.errors import Busy, DeskError
 from services.core.jobs import Job, JobState
-from ui.format import age, duration, plain
+from ui.format import age, duration, plain, with_times
 from ui.messages import say_after_rerun, show_error, show_problem
 from ui.session import guard
 
-_TITLES = {"backup": "Backing up", "restore": "Restoring"}
+_TITLES = {"backup": "Backing up", "restore": "Restoring", "drill": "Restoring aside, as a test"}
 
 
 def back_up_button(ctx: Context, actor: Actor, *, key: str, primary: bool = False) -> None:
@@ -90,4 +90,4 @@ def show_failure(job: Job, now: datetime) -> None:
     """How a job ended that did not succeed: when, what happened, what to do."""
     ended = "was cut off" if job.state is JobState.INTERRUPTED else "failed"
     head = f"The last {job.kind} {ended} {age(job.ended_at, now)}."
-    show_problem(f"{head} {job.error or ''}".strip(), job.hint or "")
+    show_problem(f"{head} {with_times(job.error or '')}".strip(), job.hint or "")

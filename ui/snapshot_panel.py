@@ -11,10 +11,10 @@ from services.core.access import Actor, Permission
 from services.core.context import Context
 from services.core.errors import DeskError, Refused
 from services.people import sessions
-from services.protection import catalog
-from services.protection.model import Component, Manifest, Part, SnapshotRow
+from services.protection import catalog, matching
+from services.protection.model import Component, Manifest, Part, SnapshotRow, Storage
+from ui import drill_panel, restore_flow, session
 from ui import format as form
-from ui import restore_flow, session
 from ui.messages import say_after_rerun, show_error, shown_errors
 
 DOWNLOAD_LIMIT = 200_000_000
@@ -27,8 +27,13 @@ REASONS = {
     "safety": "before a restore",
     "cron": "scheduled",
 }
-STATE_COLOURS = {"verified": "green", "not verified": "gray", "damaged": "red"}
+STATE_COLOURS = {"verified": "green", "read back": "gray", "not checked": "gray", "damaged": "red"}
 """Of each state of a backup: its Markdown colour."""
+STATES_EXPLAINED = (
+    "Verified: a drill restored it aside and found it equal to what was backed up. Read back: "
+    "every stored byte was read and is as it was sent. Damaged: the last look found something "
+    "wrong."
+)
 
 PARTS: dict[Part, tuple[str, str]] = {
     Part.DATABASE: ("Shop database", "database"),
@@ -37,6 +42,14 @@ PARTS: dict[Part, tuple[str, str]] = {
     Part.IMAGES: ("Pictures", "image"),
     Part.CONTROL: ("The desk's records", "shield_person"),
 }
+MARKS = {
+    "pinned": "keep",
+    "archived": "inventory_2",
+    "retrieved": "unarchive",
+    "encrypted": "lock",
+    "signed": "draw",
+    "two copies": "content_copy",
+}
 _HEADLINES = {"orders": "order", "products": "product", "users": "customer"}
 
 
@@ -44,7 +57,22 @@ def state_of(row: SnapshotRow) -> str:
     """The word for how far a backup can be trusted."""
     if row.verify_error:
         return "damaged"
-    return "verified" if row.read_back_at else "not verified"
+    if row.verified_at:
+        return "verified"
+    return "read back" if row.read_back_at else "not checked"
+
+
+def marks_of(row: SnapshotRow) -> list[str]:
+    """What else is to be known of a backup, in a word each."""
+    marks = {
+        "pinned": row.pin is not None,
+        "archived": row.storage is Storage.ARCHIVED,
+        "retrieved": row.storage is Storage.READY,
+        "encrypted": row.encrypted,
+        "signed": row.signed,
+        "two copies": row.copied_at is not None and not row.copy_error,
+    }
+    return [word for word, holds in marks.items() if holds]
 
 
 def show(ctx: Context, actor: Actor, snapshot_id: str) -> None:
@@ -56,14 +84,18 @@ def show(ctx: Context, actor: Actor, snapshot_id: str) -> None:
             manifest = backup.manifest(ctx, actor, snapshot_id)
         except DeskError as error:
             show_error(error)
+            drill_panel.show(ctx, actor, row)
             return
+        titles = ["Proof", "Contents"]
         if actor.may(Permission.RESTORE):
-            back, contents = st.tabs(["Restore", "Contents"], key="panel_tab")
-            with back, shown_errors():
+            titles.insert(0, "Restore")
+        tabs = dict(zip(titles, st.tabs(titles, key="panel_tab"), strict=True))
+        if "Restore" in tabs:
+            with tabs["Restore"], shown_errors():
                 restore_flow.show(ctx, actor, manifest)
-            with contents, shown_errors():
-                _contents(ctx, actor, row, manifest)
-        else:
+        with tabs["Proof"], shown_errors():
+            drill_panel.show(ctx, actor, row)
+        with tabs["Contents"], shown_errors():
             _contents(ctx, actor, row, manifest)
 
 
@@ -78,7 +110,8 @@ def _head(ctx: Context, row: SnapshotRow) -> None:
             st.rerun()
     word = state_of(row)
     icon = {"verified": "check_circle", "damaged": "error"}.get(word, "circle")
-    checked = f" {form.age(row.read_back_at, now)}" if row.read_back_at else ""
+    looked_at = row.verified_at or row.read_back_at
+    checked = f" {form.age(looked_at, now)}" if looked_at and not row.verify_error else ""
     held = " · ".join(
         form.plural(row.headline[name], noun)
         for name, noun in _HEADLINES.items()
@@ -87,19 +120,27 @@ def _head(ctx: Context, row: SnapshotRow) -> None:
     told = f"{form.when(row.created_at)} · {held}" if held else form.when(row.created_at)
     wrong = f" {form.plain(row.verify_error)}" if row.verify_error else ""
     st.markdown(
-        f":{STATE_COLOURS[word]}[:material/{icon}: {word}{checked}]{wrong}  \n:small[:gray[{told}]]"
+        f":{STATE_COLOURS[word]}[:material/{icon}: {word}{checked}]{wrong}  \n"
+        f":small[:gray[{told}]]",
+        help=STATES_EXPLAINED,
     )
+    marks = marks_of(row)
+    if marks:
+        st.markdown(" ".join(f":gray-badge[:material/{MARKS[mark]}: {mark}]" for mark in marks))
+    if row.pin is not None:
+        st.caption(f"Kept by {form.plain(row.pin.by)}: {form.plain(row.pin.note)}")
 
 
 def _contents(ctx: Context, actor: Actor, row: SnapshotRow, manifest: Manifest) -> None:
     facts = {
         "Id": manifest.id,
         "Why": REASONS.get(manifest.reason, manifest.reason),
-        "Asked by": f"{manifest.asked_by} on {manifest.host}",
+        "Asked by": f"{form.plain(manifest.asked_by)} on {form.plain(manifest.host)}",
         "Data": f"{form.size(manifest.plain_bytes)}, stored in {form.size(manifest.stored_bytes)}",
         "Rows": f"{form.number(sum(t.rows for t in manifest.tables.values()))} in "
         f"{form.plural(len(manifest.tables), 'table')}",
         "Pictures": f"{form.number(manifest.image_count)}, {form.size(manifest.image_bytes)}",
+        "Vectors": _matching(manifest),
         "Took": form.duration(sum(manifest.step_seconds.values())),
     }
     st.table({"": list(facts), " ": list(facts.values())}, border="horizontal", hide_header=True)
@@ -114,9 +155,16 @@ def _contents(ctx: Context, actor: Actor, row: SnapshotRow, manifest: Manifest) 
         _component(ctx, actor, manifest, component)
 
 
+def _matching(manifest: Manifest) -> str:
+    if manifest.match is None:
+        return "not compared with the products"
+    told = matching.headline(manifest.match)
+    return f"{told[:1].upper()}{told[1:]}"
+
+
 def _verify_again(ctx: Context, actor: Actor, row: SnapshotRow) -> None:
     pressed = st.button(
-        "Verify again",
+        "Read back again",
         icon=":material/fact_check:",
         key="verify",
         help="Fetches every stored byte, unpacks it and compares it with what was backed up.",

@@ -17,7 +17,7 @@ class Palette:
     ok: str
     warning: str
     bad: str
-    made: str  # a backup that is not verified yet
+    made: str  # a backup that was read back and is not proven yet
     none: str  # nothing there; also grid lines
     text: str
     muted: str
@@ -112,7 +112,7 @@ TONE_ICONS: dict[Tone, tuple[str, str]] = {
 
 MARK_WORDS: dict[DayMark, str] = {
     DayMark.VERIFIED: "verified",
-    DayMark.MADE: "made, not verified",
+    DayMark.MADE: "made, not proven",
     DayMark.FAILED: "failed",
     DayMark.MISSING: "missing",
     DayMark.BEFORE: "not counted",

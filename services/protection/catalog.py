@@ -20,7 +20,7 @@ from db.engine import read, write
 from db.shop import HEADLINE_TABLES
 from services.core.context import Context
 from services.core.errors import Broken, DeskError, Invalid
-from services.protection import pins, searching
+from services.protection import indexed, pins, searching
 from services.protection.keys import keys_of
 from services.protection.manifest import (
     MAX_MANIFEST_BYTES,
@@ -204,6 +204,15 @@ def unread(ctx: Context) -> int:
     return int(_state(ctx).get("left") or 0)
 
 
+def first_made_at(ctx: Context) -> datetime | None:
+    """When the oldest snapshot that is kept was made."""
+    with read(ctx.control) as connection:
+        found: datetime | None = connection.scalar(
+            select(func.min(snapshots.c.created_at)).where(_ours(ctx))
+        )
+        return found
+
+
 def find(ctx: Context, snapshot_id: str) -> SnapshotRow:
     """One snapshot of the index.
 
@@ -249,34 +258,17 @@ def load_manifest(ctx: Context, store: Store, snapshot_id: str) -> Manifest:
             f"The manifest of the snapshot {wanted} is no longer in the store.",
             "Refresh the list, and use another snapshot.",
         ) from error
-    with read(ctx.control) as connection:
-        indexed = connection.scalar(
-            select(snapshots.c.manifest_sha256).where(_ours(ctx), snapshots.c.id == wanted)
-        )
     manifest = _checked(ctx, wanted, data)
     signed = _is_signed(ctx, data)
     # Another desk may have signed it anew since; nobody without a key can.
-    if not signed and hashlib.sha256(data).hexdigest() != indexed:
+    if not signed and hashlib.sha256(data).hexdigest() != indexed.digest(ctx, wanted):
         raise Broken(
             f"The manifest of the snapshot {wanted} was altered since the desk first saw it.",
             "Don't use this snapshot. Find out who can write to the store.",
         )
     if signed:
-        note_signature(ctx, wanted, data)
+        indexed.note_signature(ctx, wanted, data)
     return manifest
-
-
-def note_signature(ctx: Context, snapshot_id: str, data: bytes) -> None:
-    """Write down that a manifest as it lies in the store carries a signature that holds."""
-    found = _ours(ctx), snapshots.c.id == snapshot_id
-    values = {"manifest_sha256": hashlib.sha256(data).hexdigest(), "signed": True}
-    with read(ctx.control) as connection:
-        row = connection.execute(
-            select(snapshots.c.manifest_sha256, snapshots.c.signed).where(*found)
-        ).first()
-    if row is not None and row._asdict() != values:
-        with write(ctx.control) as connection:
-            connection.execute(update(snapshots).where(*found).values(**values))
 
 
 def read_manifest(ctx: Context, store: Store, snapshot_id: str) -> Manifest:
@@ -361,6 +353,9 @@ def _values(ctx: Context, manifest: Manifest, data: bytes) -> dict[str, Any]:
         "verify_error": None,
         "signed": _is_signed(ctx, data),
         "encrypted": manifest.encrypted,
+        "unmatched": {"missing": manifest.match.missing, "stray": manifest.match.stray}
+        if manifest.match
+        else None,
         "storage": Storage.STANDARD.value,
         "indexed_at": ctx.now(),
     }
@@ -438,6 +433,8 @@ def _row(row: Any) -> SnapshotRow:
         storage=Storage(row.storage),
         copied_at=row.copied_at,
         copy_error=row.copy_error,
+        missing_vectors=(row.unmatched or {}).get("missing", 0),
+        stray_vectors=(row.unmatched or {}).get("stray", 0),
         origins=frozenset(filter(None, (part.get("origin") for part in row.components))),
     )
 

@@ -110,16 +110,21 @@ def _why(found: VectorMatch, products: Mapping[str, bool]) -> str:
     return why if found.stray == listed else f"of the first {listed}: {why}"
 
 
-def headline(found: VectorMatch) -> str:
-    """The same in half a sentence, with the counts alone."""
-    if not found.missing and not found.stray:
-        return f"all {found.products:,} active products have their vector, and no vector is over"
+def mismatch(missing: int, stray: int) -> str:
+    """The counts of what does not match, in half a sentence; empty when all matches."""
     parts = []
-    if found.missing:
-        parts.append(f"{_count(found.missing, 'active product')} without a vector")
-    if found.stray:
-        parts.append(f"{_count(found.stray, 'vector')} without an active product")
+    if missing:
+        parts.append(f"{_count(missing, 'active product')} without a vector")
+    if stray:
+        parts.append(f"{_count(stray, 'vector')} without an active product")
     return " and ".join(parts)
+
+
+def headline(found: VectorMatch) -> str:
+    """The same, or that all matches."""
+    return mismatch(found.missing, found.stray) or (
+        f"all {found.products:,} active products have their vector, and no vector is over"
+    )
 
 
 def copy_engine(path: Path) -> Engine:

@@ -175,6 +175,8 @@ class SnapshotRow:
     storage: Storage = Storage.STANDARD
     copied_at: datetime | None = None
     copy_error: str | None = None
+    missing_vectors: int = 0  # active products without one, when it was made
+    stray_vectors: int = 0  # vectors without an active product
     origins: frozenset[str] = frozenset()  # other snapshots whose objects it shares
 
 

@@ -14,7 +14,7 @@ from db.knowledge import entries
 from services.core.access import Actor, Permission, require
 from services.core.context import Context
 from services.core.jobs import JobState
-from services.watch.posture import Disk, Trouble
+from services.watch.posture import Disk, Recovery, Trouble
 from services.watch.samples import local_store, same_disk, volumes
 
 NEWS_ROWS = 8
@@ -24,6 +24,7 @@ _NEWS: dict[str, Permission] = {
     "knowledge.": Permission.KB_VIEW,
     "backup.": Permission.OVERVIEW_VIEW,
     "restore.": Permission.OVERVIEW_VIEW,
+    "drill.": Permission.OVERVIEW_VIEW,
     "sample.": Permission.OVERVIEW_VIEW,
 }
 """Which happenings somebody without the audit log may hear of, by the action's first part."""
@@ -35,6 +36,7 @@ _NOISE = (
     "account.sign_out",
     "access.",
     "backup.start",
+    "drill.start",
     "restore.start",
     "restore.undo",
 )
@@ -114,8 +116,8 @@ def interrupted_restore(ctx: Context) -> Trouble | None:
     return Trouble(row.ended_at, row.error or "", row.hint or "")
 
 
-def measured_recovery(ctx: Context) -> float | None:
-    """Seconds the last successful restore took, or None where none was made."""
+def measured_restore(ctx: Context) -> Recovery | None:
+    """The last successful restore and how long it took, or None where none was made."""
     query = (
         select(jobs.c.started_at, jobs.c.ended_at)
         .where(
@@ -128,7 +130,9 @@ def measured_recovery(ctx: Context) -> float | None:
     )
     with read(ctx.control) as connection:
         row = connection.execute(query).first()
-    return None if row is None else float((row.ended_at - row.started_at).total_seconds())
+    if row is None:
+        return None
+    return Recovery((row.ended_at - row.started_at).total_seconds(), row.ended_at, "restore")
 
 
 def knowledge_is_empty(ctx: Context) -> bool:

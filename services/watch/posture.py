@@ -8,6 +8,10 @@ from datetime import datetime, timedelta
 
 STALE = timedelta(hours=26)
 """A daily backup that is two hours late. Older than this, what would be lost is too much."""
+PROOF_LASTS = timedelta(days=30)
+"""Without a passed test restore for so long, what is stored is believed and not known."""
+NEW_DESK = timedelta(days=7)
+"""So long after the first backup a desk need not have proven one."""
 DISK_LOW = 0.10
 """Below this share of free space a disk needs attention."""
 DISK_FULL = 0.03
@@ -34,7 +38,9 @@ class Action(enum.StrEnum):
     """What one button can do about a finding."""
 
     BACK_UP = "back up"
+    DRILL = "drill"
     SEE_BACKUPS = "see backups"
+    SEE_DAMAGED = "see damaged backups"
     IMPORT_KB = "import knowledge base"
     SEE_DISKS = "see disks"
     SEE_STORE = "see store"
@@ -47,7 +53,26 @@ class Snapshot:
     id: str
     at: datetime
     read_back_at: datetime | None
-    problem: str = ""  # what was wrong when it was last read back
+    problem: str = ""  # what was wrong when it was last looked at
+    verified_at: datetime | None = None  # a drill restored it aside and found it equal
+
+
+@dataclass(frozen=True)
+class Proof:
+    """A test restore that passed."""
+
+    snapshot_id: str
+    at: datetime
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Recovery:
+    """How long it took to have the data back, measured."""
+
+    seconds: float
+    at: datetime
+    how: str  # "drill" or "restore"
 
 
 @dataclass(frozen=True)
@@ -78,14 +103,20 @@ class Facts:
     """What is known about the installation, gathered before it is judged."""
 
     newest: Snapshot | None = None
-    newest_verified: Snapshot | None = None
+    newest_trusted: Snapshot | None = None  # read back in full, or proven by a drill
+    first_backup_at: datetime | None = None
+    last_proof: Proof | None = None
+    failed_proof: Trouble | None = None  # a drill that failed, and none passed since
+    damaged: int = 0  # backups that are known to be
+    mismatch: str = ""  # what does not match between vectors and products, newest backup
+    can_open: bool = True  # not encrypted, or this machine holds the identity
     failed_backup: Trouble | None = None  # the last backup, when it did not succeed
     interrupted_restore: Trouble | None = None
     shop_trouble: Trouble | None = None
     store_trouble: Trouble | None = None
     store_is_local: bool = False
     store_shares_disk: bool = False  # with the shop's database
-    recovery_seconds: float | None = None  # measured, never guessed
+    recovery: Recovery | None = None  # measured, never guessed
     kb_empty: bool = False
     kb_module: bool = False  # the shop has a knowledge module that can be imported
     disks: tuple[Disk, ...] = ()
@@ -120,8 +151,10 @@ class Posture:
 def judge(facts: Facts, now: datetime) -> Posture:
     """Say whether the data is safe, and why not where it isn't.
 
-    What you would get back is the newest snapshot that was read back in full; only where
-    none was, the newest one that was made, and then the state is not "safe".
+    What you would get back is the newest snapshot that was read back in full or proven; only
+    where none was, the newest one that was made, and then the state is not "safe". Nor is it
+    when the last test restore that passed is older than `PROOF_LASTS`; a desk whose first
+    backup is younger than `NEW_DESK` only has it pointed out.
 
     Args:
         facts: as gathered at `now`.
@@ -131,8 +164,10 @@ def judge(facts: Facts, now: datetime) -> Posture:
         *_about_restores(facts),
         *_about_the_shop(facts),
         *_about_backups(facts, now),
+        *_about_proofs(facts, now),
         *_about_the_store(facts),
         *_about_disks(facts),
+        *_about_vectors(facts),
         *_about_knowledge(facts),
     ]
     order = list(Tone)
@@ -143,7 +178,7 @@ def judge(facts: Facts, now: datetime) -> Posture:
         state = State.AT_RISK
     else:
         state = State.SAFE
-    return Posture(state, facts.newest_verified or facts.newest, tuple(findings))
+    return Posture(state, facts.newest_trusted or facts.newest, tuple(findings))
 
 
 def _about_restores(facts: Facts) -> list[Finding]:
@@ -209,24 +244,24 @@ def _about_backups(facts: Facts, now: datetime) -> list[Finding]:
                 Action.BACK_UP,
             )
         )
-    elif facts.newest_verified is None:
+    elif facts.newest_trusted is None:
         found.append(
             Finding(
                 "unverified",
                 Tone.BAD,
                 "No backup has been read back in full yet.",
-                "Open the newest one and verify it, or make another: that verifies itself.",
+                "Open the newest one and read it back, or make another: that is read back at once.",
                 facts.newest.at,
                 Action.SEE_BACKUPS,
             )
         )
-    newest_good = facts.newest_verified or facts.newest
+    newest_good = facts.newest_trusted or facts.newest
     if now - newest_good.at > STALE and not found:
         found.append(
             Finding(
                 "stale",
                 Tone.BAD,
-                "The newest verified backup is more than a day old.",
+                "The newest backup that was read back in full is more than a day old.",
                 "Back up now, and see why the nightly backup did not run.",
                 newest_good.at + STALE,
                 Action.BACK_UP,
@@ -237,6 +272,87 @@ def _about_backups(facts: Facts, now: datetime) -> list[Finding]:
 
 def _is_news(failed: Trouble, newest: Snapshot | None) -> bool:
     return newest is None or failed.at is None or failed.at > newest.at
+
+
+def _about_proofs(facts: Facts, now: datetime) -> list[Finding]:
+    found = []
+    failed = facts.failed_proof
+    if failed is not None:
+        found.append(
+            Finding(
+                "proof failed",
+                Tone.BAD,
+                f"The last test restore failed. {failed.message}",
+                "Back up now and drill that one: what was found is in the damaged one's panel.",
+                failed.at,
+                Action.SEE_DAMAGED,
+            )
+        )
+    elif facts.damaged and not (facts.newest and facts.newest.problem):
+        found.append(
+            Finding(
+                "damaged older",
+                Tone.WARNING,
+                "One older backup is damaged."
+                if facts.damaged == 1
+                else f"{facts.damaged} older backups are damaged.",
+                "Later ones passed. Its panel says what was found; it can't be relied on.",
+                None,
+                Action.SEE_DAMAGED,
+            )
+        )
+    if facts.newest_trusted is None or (found and found[0].tone is Tone.BAD):
+        return found
+    return found + _about_the_age_of_the_proof(facts, now)
+
+
+def _about_the_age_of_the_proof(facts: Facts, now: datetime) -> list[Finding]:
+    where = (
+        "It takes minutes, and nothing live is touched. Let cron make one every day (docs/deploy)."
+        if facts.can_open
+        else "The backups are encrypted: run `python services/drill.py` where the identity lies."
+    )
+    action = Action.DRILL if facts.can_open else Action.SEE_BACKUPS
+    if facts.last_proof is None:
+        first = facts.first_backup_at or now
+        is_new = now - first <= NEW_DESK
+        return [
+            Finding(
+                "unproven",
+                Tone.NOTE if is_new else Tone.BAD,
+                "Not proven yet: no backup has been restored as a test.",
+                where,
+                None if is_new else first,
+                action,
+            )
+        ]
+    if now - facts.last_proof.at > PROOF_LASTS:
+        return [
+            Finding(
+                "proof old",
+                Tone.BAD,
+                f"The last test restore is {(now - facts.last_proof.at).days} days old.",
+                where,
+                facts.last_proof.at + PROOF_LASTS,
+                action,
+            )
+        ]
+    return []
+
+
+def _about_vectors(facts: Facts) -> list[Finding]:
+    if not facts.mismatch or facts.newest is None:
+        return []
+    return [
+        Finding(
+            "vectors",
+            Tone.WARNING,
+            f"Vectors and products do not match: {facts.mismatch}.",
+            "The newest backup lists them and says why that may be.",
+            facts.newest.at,
+            Action.SEE_BACKUPS,
+        )
+    ]
 
 
 def _about_the_store(facts: Facts) -> list[Finding]:

@@ -132,7 +132,7 @@ def test_a_desk_without_a_backup_says_so_and_offers_one(desk):
     assert "There is no backup yet" in said(seen("backups"))
 
 
-def test_after_a_verified_backup_the_front_page_says_safe_and_how_old(desk):
+def test_after_a_backup_the_front_page_says_safe_and_how_old_and_offers_a_drill(desk):
     make_backup(desk)
     app = seen("overview")
     assert "Safe" in said(app) and "read back in full just now" in said(app)
@@ -140,7 +140,8 @@ def test_after_a_verified_backup_the_front_page_says_safe_and_how_old(desk):
     assert values["Newest backup"] == "just now" and values["Coverage"] == "1 of 1 day"
     assert values["Recovery time"] == "not measured"
     chart = app.get("plotly_chart")[0].proto
-    assert "1 verified" in str(chart)
+    assert "1 made, not proven" in str(chart)
+    assert values["Last proof"] == "none yet" and "Not proven yet" in said(app)
 
 
 @pytest.mark.parametrize(("role", "offered"), [("operator", True), ("manager", False)])
@@ -244,7 +245,7 @@ def test_the_list_filters_and_the_address_opens_a_backup_beside_it(desk):
     app = seen("backups", "manager", snapshot=snapshot_id)
     assert not app.exception and not app.error
     table = app.dataframe[0].value
-    assert list(table["Why"]) == ["by hand"] and list(table["State"][0]) == ["verified"]
+    assert list(table["Why"]) == ["by hand"] and list(table["State"][0]) == ["read back"]
     assert snapshot_id in str(app.table[0].value) and "Preview" not in str(app.button)
     codes = "\n".join(code.value for code in app.code)
     assert "zstd -d" in codes and "database.sqlite3.zst" in codes

@@ -350,8 +350,9 @@ def test_the_list_is_searched_and_paged_in_the_database(ctx, shop, operator):
     assert ([row.id for row in page.rows], page.total) == (ids[2:4], 5)
     assert backup.snapshots(ctx, operator, search=ids[0][-4:]).rows[0].id == ids[0]
     assert backup.snapshots(ctx, operator, search="100%").total == 0
-    assert backup.snapshots(ctx, operator, state="verified").total == 5
-    assert backup.snapshots(ctx, operator, state="unverified").total == 0
+    assert backup.snapshots(ctx, operator, state="read back").total == 5
+    assert backup.snapshots(ctx, operator, state="verified").total == 0
+    assert backup.snapshots(ctx, operator, state="unchecked").total == 0
     with pytest.raises(Invalid):
         backup.snapshots(ctx, operator, state="'; DROP TABLE snapshots")
 
@@ -359,7 +360,7 @@ def test_the_list_is_searched_and_paged_in_the_database(ctx, shop, operator):
 def test_the_days_say_what_each_has_to_show(ctx, shop, operator):
     made = _made(ctx, operator)
     days = backup.days(ctx, operator, 3)
-    assert [day.mark for day in days] == [DayMark.BEFORE, DayMark.BEFORE, DayMark.VERIFIED]
+    assert [day.mark for day in days] == [DayMark.BEFORE, DayMark.BEFORE, DayMark.MADE]
     assert days[-1].snapshots == (made.id,)
     with write(ctx.control) as connection:
         connection.exec_driver_sql("DELETE FROM snapshots")

@@ -78,7 +78,7 @@ def test_a_terminal_gets_a_bar_and_a_sentence(ctx, shop):
 def test_verify_and_list_for_a_person(ctx, shop):
     assert _run(ctx).returncode == 0
     listed = _run(ctx, "--list")
-    assert listed.returncode == 0 and "verified" in listed.stdout
+    assert listed.returncode == 0 and "read back" in listed.stdout
     done = _run(ctx, "--verify", "latest")
     assert done.returncode == 0 and "is whole" in done.stdout
 

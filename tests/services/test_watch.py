@@ -200,10 +200,11 @@ def test_trouble_lasts_until_a_later_run_succeeds(ctx):
     assert facts.failed_backup(ctx) is None
     add_job(ctx, "cut", "interrupted", NOW, kind="restore", error="It stopped.")
     assert facts.interrupted_restore(ctx).message == "It stopped."
-    assert facts.measured_recovery(ctx) is None
+    assert facts.measured_restore(ctx) is None
     add_job(ctx, "back", "succeeded", NOW + timedelta(hours=1), kind="restore", seconds=228)
     assert facts.interrupted_restore(ctx) is None
-    assert facts.measured_recovery(ctx) == 228
+    measured = facts.measured_restore(ctx)
+    assert measured is not None and (measured.seconds, measured.how) == (228, "restore")
 
 
 def test_news_holds_what_a_person_may_hear_since_the_visit_before(ctx, admin, manager):

@@ -11,6 +11,7 @@ from services.watch.posture import (
     Action,
     Disk,
     Facts,
+    Proof,
     Snapshot,
     State,
     Tone,
@@ -30,7 +31,11 @@ def trouble(hours: float = 0) -> Trouble:
     return Trouble(NOW - timedelta(hours=hours), "It broke.", "Mend it.")
 
 
-GOOD = Facts(newest=snapshot(9), newest_verified=snapshot(9))
+def proof(days: float) -> Proof:
+    return Proof("p", NOW - timedelta(days=days), 228.0)
+
+
+GOOD = Facts(newest=snapshot(9), newest_trusted=snapshot(9), last_proof=proof(1))
 BARE = Facts()
 
 CASES = [
@@ -50,19 +55,19 @@ CASES = [
     ),
     (
         "26 hours are still in time",
-        Facts(newest=snapshot(26), newest_verified=snapshot(26)),
+        replace(GOOD, newest=snapshot(26), newest_trusted=snapshot(26)),
         State.SAFE,
         [],
     ),
     (
         "a nightly backup that did not come",
-        Facts(newest=snapshot(26.1), newest_verified=snapshot(26.1)),
+        replace(GOOD, newest=snapshot(26.1), newest_trusted=snapshot(26.1)),
         State.AT_RISK,
         ["stale"],
     ),
     (
         "made every day, but what was proven is old",
-        Facts(newest=snapshot(1, verified=False), newest_verified=snapshot(49)),
+        replace(GOOD, newest=snapshot(1, verified=False), newest_trusted=snapshot(49)),
         State.AT_RISK,
         ["stale"],
     ),
@@ -74,9 +79,57 @@ CASES = [
     ),
     (
         "the newest one is damaged, an older one is good",
-        Facts(newest=snapshot(1, verified=False, problem="Altered."), newest_verified=snapshot(25)),
+        replace(
+            GOOD,
+            newest=snapshot(1, verified=False, problem="Altered."),
+            newest_trusted=snapshot(25),
+            damaged=1,
+        ),
         State.AT_RISK,
         ["damaged"],
+    ),
+    (
+        "a desk of a week need not have proven anything: it is pointed out",
+        replace(GOOD, last_proof=None, first_backup_at=NOW - timedelta(days=7)),
+        State.SAFE,
+        ["unproven"],
+    ),
+    (
+        "after that a backup that was never restored is a hope",
+        replace(GOOD, last_proof=None, first_backup_at=NOW - timedelta(days=7.1)),
+        State.AT_RISK,
+        ["unproven"],
+    ),
+    ("a proof lasts thirty days", replace(GOOD, last_proof=proof(30)), State.SAFE, []),
+    (
+        "and no day longer",
+        replace(GOOD, last_proof=proof(30.1)),
+        State.AT_RISK,
+        ["proof old"],
+    ),
+    (
+        "a test restore that failed, and none passed since",
+        replace(GOOD, failed_proof=trouble(1), damaged=1),
+        State.AT_RISK,
+        ["proof failed"],
+    ),
+    (
+        "an old backup is damaged, later ones passed",
+        replace(GOOD, damaged=2),
+        State.SAFE,
+        ["damaged older"],
+    ),
+    (
+        "nothing was read back: that comes before any proof",
+        Facts(newest=snapshot(200, verified=False), first_backup_at=NOW - timedelta(days=9)),
+        State.AT_RISK,
+        ["unverified"],
+    ),
+    (
+        "vectors without a product are worth a warning",
+        replace(GOOD, mismatch="3 vectors without an active product"),
+        State.SAFE,
+        ["vectors"],
     ),
     (
         "the last run failed after a good backup",
@@ -142,9 +195,17 @@ def test_the_state_follows_from_the_facts(facts, state, codes):
     assert (state is State.AT_RISK) <= bool(posture.risks)
 
 
+def test_a_desk_that_cannot_open_its_backups_is_told_where_to_prove_them():
+    old = replace(GOOD, last_proof=None, first_backup_at=NOW - timedelta(days=8))
+    (here,) = judge(old, NOW).findings
+    (elsewhere,) = judge(replace(old, can_open=False), NOW).findings
+    assert here.action is Action.DRILL and elsewhere.action is Action.SEE_BACKUPS
+    assert "where the identity lies" in elsewhere.hint
+
+
 def test_what_you_would_get_back_is_what_was_proven():
     proven, made = snapshot(30), snapshot(1, verified=False)
-    assert judge(Facts(newest=made, newest_verified=proven), NOW).recovery_point == proven
+    assert judge(Facts(newest=made, newest_trusted=proven), NOW).recovery_point == proven
     assert judge(Facts(newest=made), NOW).recovery_point == made
     assert judge(Facts(), NOW).recovery_point is None
 

@@ -34,6 +34,7 @@ def upgrade() -> None:
         )
         batch_op.add_column(sa.Column('copied_at', sa.DateTime(timezone=True), nullable=True))
         batch_op.add_column(sa.Column('copy_error', sa.Text(), nullable=True))
+        batch_op.add_column(sa.Column('unmatched', sa.JSON(), nullable=True))
     with op.batch_alter_table('snapshots', schema=None) as batch_op:
         batch_op.create_index(
             'ix_snapshots_instance_newest', ['instance', 'created_at', 'id'], unique=False

@@ -50,7 +50,7 @@ def evidence_key(drill: Drill) -> str:
     return f"{evidence_prefix(drill.instance, drill.snapshot_id)}{drill.id}.json"
 
 
-def keep(ctx: Context, actor: Actor, drill: Drill) -> None:
+def keep(ctx: Context, drill: Drill, actor: Actor) -> None:
     """Write a drill into the control database and onto its snapshot, and say so in the log."""
     outcome = "Passed" if drill.passed else "FAILED"
     where = " from the second store" if drill.place == COPY else ""
@@ -137,7 +137,7 @@ def history(
     return _found(ctx, query.limit(limit))
 
 
-def newest(ctx: Context, *, passed: bool) -> Drill | None:
+def newest(ctx: Context, *, passed: bool, place: str = "") -> Drill | None:
     """The newest drill that passed (or did not), of a snapshot that is still there."""
     query = (
         select(drills)
@@ -147,6 +147,8 @@ def newest(ctx: Context, *, passed: bool) -> Drill | None:
         )
         .where(drills.c.instance == ctx.settings.instance_id, drills.c.passed.is_(passed))
     )
+    if place:
+        query = query.where(drills.c.place == place)
     found = _found(ctx, query.limit(1))
     return found[0] if found else None
 

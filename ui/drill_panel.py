@@ -1,0 +1,114 @@
+"""Proving a backup: the button, what the last drill found, and those before it."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from services import drill
+from services.core.access import Actor, Permission
+from services.core.context import Context
+from services.core.errors import Busy, DeskError
+from services.protection.model import SnapshotRow
+from services.protection.proving import records
+from services.protection.proving.evidence import Drill, Step
+from ui import format as form
+from ui.messages import say_after_rerun, show_error
+from ui.progress import job_progress
+
+EXPLAINED = (
+    "A drill restores the backup aside, compares everything with what was written down when it "
+    "was made, and measures how long that takes. Nothing live is touched."
+)
+_OUTCOMES = {
+    True: ("check_circle", "green"),
+    False: ("error", "red"),
+    None: ("do_not_disturb_on", "gray"),
+}
+_PLACES = {records.STORE: "", records.COPY: "second store, "}
+
+
+def drill_button(
+    ctx: Context,
+    actor: Actor,
+    snapshot_id: str,
+    *,
+    key: str,
+    label: str = "Drill",
+    place: str = records.STORE,
+) -> None:
+    """The button that starts a drill; while one runs it can't be pressed."""
+    if not actor.may(Permission.DRILL_RUN):
+        return
+    running = drill.current(ctx)
+    pressed = st.button(
+        label,
+        icon=":material/verified:",
+        key=key,
+        disabled=running is not None,
+        help="A drill is running." if running is not None else EXPLAINED,
+    )
+    if not pressed:
+        return
+    try:
+        drill.start(ctx, actor, snapshot_id, place)
+    except Busy:
+        say_after_rerun("A drill is running already; see its progress.")
+    except DeskError as error:
+        show_error(error)
+        return
+    st.rerun()
+
+
+def show(ctx: Context, actor: Actor, row: SnapshotRow) -> None:
+    """What is known of a backup from drills, and the way to know it anew."""
+    made = drill.history(ctx, actor, row.id)
+    running = drill.current(ctx)
+    if running is not None and running.params.get("snapshot") == row.id:
+        job_progress(running.id)
+    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+        drill_button(ctx, actor, row.id, key="drill", label="Drill again" if made else "Drill")
+        if row.copied_at is not None:
+            drill_button(
+                ctx, actor, row.id, key="drill_copy", label="Drill the copy", place=records.COPY
+            )
+    if not made:
+        st.markdown("**Not proven yet**")
+        st.caption(EXPLAINED)
+        return
+    _show_drill(ctx, made[0])
+    if made[1:]:
+        with st.expander(f"{form.plural(len(made) - 1, 'earlier drill')}", key="earlier_drills"):
+            for each in made[1:]:
+                st.markdown(_line(ctx, each))
+
+
+def _show_drill(ctx: Context, last: Drill) -> None:
+    with st.container(gap="xsmall", key="evidence"):
+        st.markdown(_line(ctx, last))
+        for step in last.steps:
+            st.markdown(_step(step))
+        st.caption(f"Everything together is the time that a recovery takes: {_took(last.seconds)}.")
+
+
+def _line(ctx: Context, each: Drill) -> str:
+    word = "Passed" if each.passed else "Failed"
+    icon, colour = _OUTCOMES[each.passed]
+    told = (
+        f"{form.when(each.at)} · {_PLACES.get(each.place, '')}asked for by "
+        f"{form.plain(each.asked_by)} on {form.plain(each.host)}"
+    )
+    head = f"{word} {form.age(each.at, ctx.now())}, in {_took(each.seconds)}"
+    return f":{colour}[:material/{icon}:] **{head}**  \n:small[:gray[{told}]]"
+
+
+def _step(step: Step) -> str:
+    icon, colour = _OUTCOMES[step.passed]
+    return (
+        f":{colour}[:material/{icon}:] {form.plain(step.name)} "
+        f":small[:gray[· {_took(step.seconds)}]]  \n"
+        f":small[:gray[{form.plain(step.found)}]]"
+    )
+
+
+def _took(seconds: float) -> str:
+    return form.duration(seconds) if seconds >= 0.05 else f"{seconds * 1000:.0f} ms"
