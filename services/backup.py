@@ -19,6 +19,7 @@ import logging
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import UTC, tzinfo
 from typing import Any, BinaryIO
 
 from services.core import audit, jobs, spawning
@@ -52,6 +53,8 @@ log = logging.getLogger("desk.backup")
 
 LOCK = PROTECTION_LOCK
 KIND = "backup"
+SCHEDULED = "scheduled"
+"""Reason of what cron makes: only then are old backups removed afterwards."""
 
 
 def snapshots(
@@ -62,6 +65,7 @@ def snapshots(
     state: str = "",
     page: int = 1,
     rows: int = 50,
+    zone: tzinfo = UTC,
 ) -> SnapshotPage:
     """One page of the snapshots of this instance, newest first.
 
@@ -69,13 +73,15 @@ def snapshots(
     index still lists, and the page carries the error.
 
     Args:
-        search: part of an id, a reason or who asked.
+        search: a day, a month or a year as people write it ("14 March 2026", "2026-03"), or
+            part of an id, a reason or who asked.
+        zone: whose days are meant.
         state: `verified`, `read back`, `unchecked`, `damaged` or nothing.
     """
     require(actor, Permission.BACKUP_VIEW)
     catalog.refresh_if_old(ctx)
     archive_index.look_if_old(ctx)
-    return catalog.page(ctx, search=search, state=state, page=page, rows=rows)
+    return catalog.page(ctx, search=search, state=state, page=page, rows=rows, zone=zone)
 
 
 def refresh(ctx: Context, actor: Actor) -> RefreshResult:
@@ -319,7 +325,12 @@ def _parser() -> argparse.ArgumentParser:
         epilog="Exit codes: 0 done, 1 failed, 2 network, 3 configuration or usage, 4 bug.",
     )
     parser.add_argument("--json", action="store_true", help="one JSON object as the last line")
-    parser.add_argument("--reason", default="scheduled", help="why; shown in the list")
+    parser.add_argument("--reason", default=SCHEDULED, help="why; shown in the list")
+    parser.add_argument(
+        "--no-prune",
+        action="store_true",
+        help="leave old backups alone; a scheduled one removes what the policy does not keep",
+    )
     what = parser.add_mutually_exclusive_group()
     what.add_argument("--list", action="store_true", help="list the backups in the store")
     what.add_argument("--verify", metavar="ID", help="read one back in full: an id, or latest")
@@ -340,6 +351,8 @@ def _command_backup(
         ended = _run(ctx, job, bar)
     answer |= {"state": ended.state.value, **(ended.result or {})}
     _copy(ctx, actor, answer)
+    if job.params["reason"] == SCHEDULED and not (options.job or options.no_prune):
+        _prune(ctx, actor, answer)
     if sys.stdout.isatty() and not options.json:
         print(f"Backup {answer['snapshot']} is stored and was read back in full.")
 
@@ -355,6 +368,19 @@ def _copy(ctx: Context, actor: Actor, answer: dict[str, Any]) -> None:
     answer["copy"] = copy
     if copy["state"] == "failed":
         print(f"{copy['error']} {copy['hint']}".strip(), file=sys.stderr)
+
+
+def _prune(ctx: Context, actor: Actor, answer: dict[str, Any]) -> None:
+    """Remove what the policy does not keep; whatever comes of it is said, and the backup counts."""
+    from services.protection.prune_job import after_backup
+
+    with _bar() as bar:
+        pruned = after_backup(ctx, bar, actor)
+    answer["retention"] = pruned
+    if pruned["state"] == "failed":
+        print(f"{pruned['error']} {pruned['hint']}".strip(), file=sys.stderr)
+    elif pruned["state"] == "held" and pruned["would_go"]:
+        print(f"Old backups were not removed: {' '.join(pruned['reasons'])}", file=sys.stderr)
 
 
 def _queued(ctx: Context, job_id: str) -> jobs.Job:
