@@ -1,7 +1,8 @@
 """Every setting, read once into one frozen object.
 
-The environment comes first, then `.env` in the project's folder. Names that the
-shop knows too keep its meaning, so the shop's own `.env` works unchanged.
+The environment comes first, then `.env` in the project's folder, then the secret that
+`AWS_SECRETS_INSIGHTSHOP` names. Names that the shop knows too keep its meaning, so the
+shop's own `.env` works unchanged.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from services.core.errors import Misconfigured
 
 PROJECT_ROOT = Path(__file__).resolve().parents[2]
 _SECRET_NAMES = re.compile(r"SECRET|KEY|PASSWORD|TOKEN|CODE|URL", re.IGNORECASE)
+_ALREADY_READ = "DESK_SECRET_WAS_READ"
 _INSTANCE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,62}")
 
 
@@ -60,6 +62,11 @@ class Settings(BaseSettings):
         None,
         description="Folders (separated as in PATH) with `pg_dump` and `pg_restore` of the "
         "server's own major version, when they are in none of the usual places.",
+    )
+    drill_database_url: SecretStr | None = Field(
+        None,
+        description="PostgreSQL server on which drills restore dumps aside; by default the one "
+        "that the database was backed up from.",
     )
     vector_db_path: str = Field(
         "vector_db", description="The shop's Chroma folder, relative to `$SHOP_ROOT`."
@@ -182,7 +189,7 @@ class Settings(BaseSettings):
             raise ValueError("the name of a time zone, such as UTC or Europe/Berlin") from error
         return value
 
-    @field_validator("database_url", "control_database_url")
+    @field_validator("database_url", "control_database_url", "drill_database_url")
     @classmethod
     def _database_is_known(cls, value: SecretStr | None) -> SecretStr | None:
         if value is not None and not is_database_url(value.get_secret_value()):
@@ -281,6 +288,8 @@ class Settings(BaseSettings):
             if value is not None and value != "":
                 plain = value.get_secret_value() if isinstance(value, SecretStr) else value
                 values[name.upper()] = str(plain)
+        if self.aws_secrets_insightshop:
+            values[_ALREADY_READ] = self.aws_secrets_insightshop
         return values
 
     @property
@@ -329,30 +338,70 @@ def mask_url(url: str) -> str:
 
 
 def load_settings(env_file: Path | None = None, **overrides: Any) -> Settings:
-    """Read the settings: `overrides`, then the environment, then `.env`.
+    """Read the settings: `overrides`, then the environment, then `.env`, then the secret in
+    AWS Secrets Manager that one of them names.
 
     Args:
         env_file: the `.env` to read; the project's own by default.
         overrides: field values that win over everything (tests use them).
 
     Raises:
-        Misconfigured: a value is wrong; names the variable, what it holds (secrets
-            masked) and what it may hold.
+        Misconfigured: a value is wrong, or the secret can't be used; names the variable, what
+            it holds (secrets masked) and what it may hold.
+        Transient: Secrets Manager does not answer.
     """
     home = Path(overrides.get("desk_home") or os.environ.get("DESK_HOME") or PROJECT_ROOT)
     file = env_file or PROJECT_ROOT / home.expanduser() / ".env"
     try:
-        return Settings(_env_file=file if file.is_file() else None, **overrides)  # type: ignore[call-arg]
-    except ValidationError as error:
-        first = error.errors()[0]
-        name = str(first["loc"][0]).upper() if first["loc"] else "a setting"
-        held = "***" if _SECRET_NAMES.search(name) else repr(first.get("input"))
-        may = str(first["msg"]).removeprefix("Value error, ")
-        raise Misconfigured(
-            f"{name} holds {held}, which can't be used.",
-            f"It may hold: {may}. Nothing was started; correct it in the environment or in .env.",
-        ) from error
+        explicit = _read(file, overrides, frozenset())
+        secret = _from_secret(explicit)
+        if not secret:
+            return explicit
+        return _read(file, secret | overrides, frozenset(secret))
     except UnicodeDecodeError as error:
         raise Misconfigured(
             f"{file.name} is not UTF-8 text.", "Save it as UTF-8. Nothing was started."
         ) from error
+
+
+def _read(file: Path, values: dict[str, Any], secret: frozenset[str]) -> Settings:
+    """`values` and what the environment and the file say beside them.
+
+    Args:
+        secret: which of the values come from a secret: what they hold is never shown.
+    """
+    try:
+        return Settings(_env_file=file if file.is_file() else None, **values)  # type: ignore[call-arg]
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = str(first["loc"][0]).lower() if first["loc"] else ""
+        name = field.upper() or "a setting"
+        hidden = field in secret or _SECRET_NAMES.search(name)
+        held = "***" if hidden else repr(first.get("input"))
+        may = str(first["msg"]).removeprefix("Value error, ")
+        where = "the secret" if field in secret else "the environment or in .env"
+        raise Misconfigured(
+            f"{name} holds {held}, which can't be used.",
+            f"It may hold: {may}. Nothing was started; correct it in {where}.",
+        ) from (None if hidden else error)
+
+
+def _from_secret(explicit: Settings) -> dict[str, str]:
+    """What the secret says of settings that nothing else says anything of."""
+    name = explicit.aws_secrets_insightshop
+    # A process that another one of ours started was given everything by it.
+    if not name or os.environ.get(_ALREADY_READ) == name:
+        return {}
+    from services.core.secrets_manager import values_of
+
+    secret, token = explicit.aws_secret_access_key, explicit.aws_session_token
+    return values_of(
+        name,
+        frozenset(Settings.model_fields) - explicit.model_fields_set,
+        region=explicit.aws_region,
+        credentials=(
+            explicit.aws_access_key_id,
+            secret.get_secret_value() if secret else None,
+            token.get_secret_value() if token else None,
+        ),
+    )

@@ -44,7 +44,7 @@ def html(sheet: Sheet) -> str:
         groups=_groups(sheet.identity),
         checksum=" ".join(_cut(sheet.checksum)),
         recover=text(_recover(sheet)),
-        by_hand=text(_by_hand(sheet)),
+        by_hand=text(_BY_HAND),
     )
 
 
@@ -57,9 +57,9 @@ def _groups(identity: str) -> str:
     groups = _cut(identity.removeprefix(_PREFIX))
     lines = []
     for at in range(0, len(groups), _GROUPS_IN_A_LINE):
-        cells = "".join(
-            f"<td>{escaping.escape(group)}</td>" for group in groups[at : at + _GROUPS_IN_A_LINE]
-        )
+        line = groups[at : at + _GROUPS_IN_A_LINE]
+        line += [""] * (_GROUPS_IN_A_LINE - len(line))
+        cells = "".join(f"<td>{escaping.escape(group)}</td>" for group in line)
         lines.append(f"<tr><th>{at // _GROUPS_IN_A_LINE + 1}</th>{cells}</tr>")
     return "\n".join(lines)
 
@@ -77,12 +77,8 @@ def _recover(sheet: Sheet) -> str:
     return "\n".join(lines)
 
 
-def _by_hand(sheet: Sheet) -> str:
-    return (
-        "age -d -i identity.txt -o database.sqlite3.zst database.sqlite3.zst.age\n"
-        "zstd -d database.sqlite3.zst"
-    )
-
+_BY_HAND = """age -d -i identity.txt -o database.sqlite3.zst database.sqlite3.zst.age
+zstd -d database.sqlite3.zst"""
 
 _PAGE = """<!doctype html>
 <html lang="en">
@@ -110,7 +106,7 @@ dd code {{ font-size: 9pt; }}
 .groups {{ border-collapse: collapse; font-size: 12.5pt; margin: 0 0 2mm; }}
 .groups td, .groups th {{ padding: .5mm 2.6mm; border-bottom: .3pt solid #000; }}
 .groups th {{ font: italic 9.5pt Georgia, serif; padding-left: 0; }}
-.lines {{ display: grid; grid-template-columns: 1fr 1fr; gap: 9mm 12mm; margin-top: 9mm; }}
+.lines {{ display: grid; grid-template-columns: 1fr 1fr; gap: 9mm 12mm; margin-top: 16mm; }}
 .lines div {{ border-top: .4pt solid #000; padding-top: 1mm; font-size: 9pt; }}
 h2, pre, .key, .groups, .lines {{ break-inside: avoid; break-after: auto; }}
 h2 {{ break-after: avoid; }}
