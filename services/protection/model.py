@@ -48,6 +48,16 @@ class Component:
     open_with: str  # a command line that opens it without this program
     origin: str = ""  # id of the snapshot below which the object lies; empty: this one
 
+    @property
+    def opened_name(self) -> str:
+        """Its name once it is decrypted: without `.age`."""
+        return self.name.removesuffix(".age") if self.encryption == "age" else self.name
+
+    @property
+    def is_table(self) -> bool:
+        """Whether it is a portable table of vectors, which nothing is put back from."""
+        return self.opened_name.endswith(".parquet")
+
 
 @dataclass(frozen=True)
 class TableFacts:

@@ -16,9 +16,9 @@ from threading import Lock
 from typing import BinaryIO
 
 from services.core.context import Context
-from services.core.errors import Broken, Invalid
+from services.core.errors import Broken, Invalid, Misconfigured
 from services.protection.codec import no_identity, unpack
-from services.protection.keys import identities, keys_of
+from services.protection.keys import identities, keys_of, matches
 from services.protection.manifest import image_key
 from services.protection.model import Component, Manifest, Part
 from services.protection.pictures import OBJECTS, PictureObject, forget, objects_from_json
@@ -46,7 +46,7 @@ def component_of(manifest: Manifest, wanted: str | Part) -> Component:
         if component.name == wanted or (
             isinstance(wanted, Part)
             and component.part is wanted
-            and not is_table(component)
+            and not component.is_table
             and component.name != OBJECTS
         ):
             return component
@@ -54,11 +54,6 @@ def component_of(manifest: Manifest, wanted: str | Part) -> Component:
         f"The snapshot {manifest.id} holds no {wanted}.",
         "Its manifest lists what it holds; another snapshot may have it.",
     )
-
-
-def is_table(component: Component) -> bool:
-    """Whether it is a portable table of vectors, which nothing is put back from."""
-    return component.name.removesuffix(".age").endswith(".parquet")
 
 
 def can_open(ctx: Context, manifest: Manifest) -> bool:
@@ -78,6 +73,22 @@ def require_openable(ctx: Context, manifest: Manifest) -> None:
     if file is None:
         raise no_identity(f"The snapshot {manifest.id}")
     identities(file)
+
+
+def require_way_back(ctx: Context) -> None:
+    """Refuse a restore whose safety snapshot could not be opened here again.
+
+    Raises:
+        Misconfigured: backups are encrypted, and the identity here does not open them.
+    """
+    keys = keys_of(ctx.settings)
+    if keys.recipients and not matches(keys):
+        raise Misconfigured(
+            "The backup that a restore makes first would be encrypted for keys that this machine "
+            "has no identity for, so nothing could be undone. Nothing was changed.",
+            "Set BACKUP_AGE_IDENTITY_FILE here to the file with the identity, or restore on the "
+            "machine that has it (docs/keys.md).",
+        )
 
 
 def verify(ctx: Context, store: Store, manifest: Manifest, on_bytes: OnBytes = _nothing) -> None:

@@ -170,9 +170,9 @@ def _child(folder: Path, tables: Path, manifest: Manifest) -> dict[str, Any]:
             for name, recorded in manifest.neighbours.items()
         },
         "tables": {
-            files[component.name]: component.name
+            files[component.opened_name]: component.opened_name
             for component in manifest.components
-            if component.name in files
+            if component.opened_name in files
         },
     }
     process = subprocess.Popen(
