@@ -264,6 +264,12 @@ _DOORS = {
         "pages/monitoring.py",
         Permission.MONITORING_VIEW,
     ),
+    Action.SEE_COPY: (
+        "See the copy",
+        ":material/content_copy:",
+        "pages/store.py",
+        Permission.BACKUP_VIEW,
+    ),
     Action.IMPORT_KB: (
         "Import it",
         ":material/upload_file:",

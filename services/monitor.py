@@ -30,6 +30,7 @@ from services.core.errors import EXIT_DONE, EXIT_USAGE, Broken, describe, exit_c
 from services.protection import catalog, matching
 from services.protection.model import SnapshotRow
 from services.protection.proving import records
+from services.protection.replication import status as replication
 from services.shop.attach import ShopState, status
 from services.watch import facts as watched
 from services.watch import samples
@@ -115,6 +116,7 @@ def gather(ctx: Context, actor: Actor) -> Facts:
         store_trouble=store_trouble,
         store_is_local=samples.local_store(ctx) is not None,
         store_shares_disk=watched.store_shares_disk(ctx),
+        copy_trouble=_copy_trouble(ctx),
         recovery=_recovery(watched.measured_restore(ctx), proof),
         kb_empty=kb_empty,
         kb_module=ctx.settings.shop_kb_module.is_file(),
@@ -130,6 +132,11 @@ def posture(ctx: Context, actor: Actor) -> tuple[Facts, Posture]:
     """
     facts = gather(ctx, actor)
     return facts, judge(facts, ctx.now())
+
+
+def _copy_trouble(ctx: Context) -> Trouble | None:
+    found = replication.trouble(ctx)
+    return Trouble(found[0], _standing(found[1]), found[2]) if found else None
 
 
 def _standing(message: str) -> str:

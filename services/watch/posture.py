@@ -44,6 +44,7 @@ class Action(enum.StrEnum):
     IMPORT_KB = "import knowledge base"
     SEE_DISKS = "see disks"
     SEE_STORE = "see store"
+    SEE_COPY = "see copy"
 
 
 @dataclass(frozen=True)
@@ -116,6 +117,7 @@ class Facts:
     store_trouble: Trouble | None = None
     store_is_local: bool = False
     store_shares_disk: bool = False  # with the shop's database
+    copy_trouble: Trouble | None = None  # of the second store, where there is one
     recovery: Recovery | None = None  # measured, never guessed
     kb_empty: bool = False
     kb_module: bool = False  # the shop has a knowledge module that can be imported
@@ -166,6 +168,7 @@ def judge(facts: Facts, now: datetime) -> Posture:
         *_about_backups(facts, now),
         *_about_proofs(facts, now),
         *_about_the_store(facts),
+        *_about_the_copy(facts),
         *_about_disks(facts),
         *_about_vectors(facts),
         *_about_knowledge(facts),
@@ -380,6 +383,16 @@ def _about_the_store(facts: Facts) -> list[Finding]:
             )
         ]
     return []
+
+
+def _about_the_copy(facts: Facts) -> list[Finding]:
+    trouble = facts.copy_trouble
+    if trouble is None:
+        return []
+    # The first store has everything: what is missing is the second chance.
+    return [
+        Finding("copy", Tone.WARNING, trouble.message, trouble.hint, trouble.at, Action.SEE_COPY)
+    ]
 
 
 def _about_disks(facts: Facts) -> list[Finding]:

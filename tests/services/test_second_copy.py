@@ -12,13 +12,13 @@ import subprocess
 import sys
 from contextlib import closing
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 from pydantic import SecretStr
 
-from services import replication
+from services import monitor, replication
 from services.core import audit
 from services.core.audit import AuditFilter
 from services.core.context import Context
@@ -129,7 +129,7 @@ def test_pictures_that_snapshots_share_are_sent_once(desk, operator):
 KILLED = """
 import os, signal, sys
 sys.path.insert(0, sys.argv[1])
-from services import replication
+from services import monitor, replication
 from services.protection.stores import local
 left = int(sys.argv[2])
 put = local.LocalStore.put
@@ -433,3 +433,37 @@ def test_a_copy_is_in_the_audit_log(desk, operator, admin):
     replication.run(desk, operator)
     (event,) = audit.events(desk, admin, AuditFilter(actions=("backup.copy",))).events
     assert event.summary == "Copied 1 backups to the second store"
+
+
+# What Overview says
+
+
+def _findings(desk, operator) -> dict[str, str]:
+    _facts, posture = monitor.posture(desk, operator)
+    return {found.code: f"{found.tone.value}: {found.text}" for found in posture.findings}
+
+
+def test_overview_warns_of_a_copy_that_failed_and_is_content_once_it_is_there(desk, operator):
+    made = back_up(desk, operator)
+    assert "copy" not in _findings(desk, operator)  # it may still be on its way
+    shutil.move(_folder(desk), away := _folder(desk).with_name("unmounted"))
+    with pytest.raises(Misconfigured):
+        replication.run(desk, operator)
+    later = replace(desk, clock=lambda: datetime.now(UTC) + timedelta(hours=7))
+    assert _findings(later, operator)["copy"] == (
+        "warning: The newest backup has no copy in the second store."
+    )
+    shutil.move(away, _folder(desk))
+    replication.run(desk, operator)
+    assert "copy" not in _findings(later, operator)
+    (_folder(desk, "store") / made.components[0].key).unlink()
+    (_folder(desk) / made.components[0].key).unlink()
+    with pytest.raises(Broken):
+        replication.run(desk, operator, made.id)
+    assert "The last copy to the second store failed." in _findings(desk, operator)["copy"]
+
+
+def test_overview_warns_of_a_second_store_that_is_the_first(desk, operator):
+    back_up(desk, operator)
+    same = desk.settings.model_copy(update={"backup_copy_url": desk.settings.store_url})
+    assert "the same folder" in _findings(replace(desk, settings=same), operator)["copy"]

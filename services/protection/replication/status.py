@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,9 @@ from services.core.errors import Misconfigured
 from services.protection.replication.model import CopyStatus
 from services.protection.stores import open_store
 from services.protection.stores.places import COPY
+
+LATE = timedelta(hours=6)
+"""A backup that is so old and has no copy is no longer just on its way."""
 
 
 def status(ctx: Context) -> CopyStatus:
@@ -46,6 +50,28 @@ def status(ctx: Context) -> CopyStatus:
         error=failed.copy_error if failed else "",
         remark=_remark(ctx.settings.store_url, url),
     )
+
+
+def trouble(ctx: Context) -> tuple[datetime | None, str, str] | None:
+    """What is wrong with the second copy: since when, what, and what to do. None where there
+    is no second store, or it is as young as can be asked."""
+    now = status(ctx)
+    if now.url is None or not now.snapshots:
+        return None
+    if now.problem is not None:
+        return None, f"Backups have no second copy. {now.problem[0]}", now.problem[1]
+    if now.error:
+        again = "`python services/replication.py` tries again; the store page shows how far it is."
+        return now.newest_at, f"The last copy to the second store failed. {now.error}", again
+    since = now.newest_copied_at
+    behind = now.newest_at and ctx.now() - now.newest_at > LATE
+    if behind and (since is None or (now.newest_at and now.newest_at > since)):
+        return (
+            since,
+            "The newest backup has no copy in the second store.",
+            "Run `python services/replication.py`, and see why the nightly backup does not.",
+        )
+    return None
 
 
 def copied_ids(ctx: Context) -> set[str]:
