@@ -36,6 +36,7 @@ from services.core.errors import (
 from services.knowledge import transfer
 from services.protection import catalog
 from services.protection.model import PROTECTION_LOCK, Part
+from services.protection.reading import require_openable, require_way_back
 from services.protection.rescue import fresh_parts, fresh_terminal, terminal
 from services.protection.rescue.execute import SAFETY, Borrowed, restore
 from services.protection.rescue.outcome import Outcome, words
@@ -76,12 +77,15 @@ def preview(
 
     Raises:
         Invalid: there is no such snapshot, or a part is not in it.
-        Misconfigured: the shop's database is not an SQLite file.
+        Misconfigured: the shop's database is not an SQLite file, or there is no identity here
+            for what is encrypted.
         Broken: the snapshot is damaged or was altered.
     """
     require(actor, Permission.RESTORE)
     store = open_store(ctx.settings)
     manifest = catalog.load_manifest(ctx, store, _resolved(ctx, snapshot_id))
+    require_openable(ctx, manifest)
+    require_way_back(ctx)
     with words():
         return make_plan(ctx, store, manifest, parts, lambda: _live_document(ctx), watcher)
 
@@ -268,7 +272,7 @@ def _live_document(ctx: Context) -> dict[str, Any]:
     try:
         document = json.loads(transfer.canonical_json(ctx.shop))
     except SQLAlchemyError as error:
-        if "no such table" in str(error):
+        if any(sign in str(error) for sign in ("no such table", "UndefinedTable")):
             return {}  # a shop that the desk was never attached to
         raise
     return document if isinstance(document, dict) else {}
