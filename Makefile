@@ -8,10 +8,12 @@ PORT ?= 8501
 ADDRESS ?= 127.0.0.1
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: help run test check bench screenshots lock format clean
+.PHONY: help install run test check bench screenshots lock format clean
 
 help: ## list these targets
 	@awk -F':.*## ' '/^[a-z]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+install: $(VENV)/.installed ## install and start nothing (see docs/recovery.md)
 
 run: $(VENV)/.installed ## install, migrate, start the desk and print its address
 	@$(BIN)/python -m services.desk --port $(PORT) --address $(ADDRESS)

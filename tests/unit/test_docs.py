@@ -96,7 +96,7 @@ def test_every_locked_direct_dependency_has_the_pinned_version():
                 assert re.search(rf"^{re.escape(name)}(\[.*\])?=={version}\b", lock, re.M), line
 
 
-@pytest.mark.parametrize("document", ["README.md", "docs/guide.md"])
+@pytest.mark.parametrize("document", ["README.md", "docs/guide.md", "docs/recovery.md"])
 def test_every_link_inside_the_project_leads_somewhere(document):
     path = PROJECT_ROOT / document
     links = re.findall(r"\]\((?!https?:|#)([^)#]+)", path.read_text("utf-8"))
@@ -105,7 +105,9 @@ def test_every_link_inside_the_project_leads_somewhere(document):
     assert set(missing) <= pictures, "screenshots alone may be missing until the tests took them"
 
 
-@pytest.mark.parametrize("document", ["README.md", "docs/guide.md", ".env.example"])
+@pytest.mark.parametrize(
+    "document", ["README.md", "docs/guide.md", "docs/recovery.md", ".env.example"]
+)
 def test_commands_in_the_documents_are_commands_that_exist(document):
     text = (PROJECT_ROOT / document).read_text("utf-8")
     makefile = (PROJECT_ROOT / "Makefile").read_text()

@@ -241,7 +241,7 @@ class Fresh:
             with self._step(outcome, "knowledge", "Comparing the knowledge base", say):
                 outcome.proved["knowledge"] = self.parts.knowledge(ctx, actor)
             with self._step(outcome, "check", "Opening what stands there now", say):
-                outcome.proved["check"] = self.parts.check_live(ctx)
+                outcome.proved["check"] = self.parts.check_live()
             outcome.administrators = self.parts.administrators(ctx)
             outcome.notes += self.parts.notes
             outcome.total = time.monotonic() - began

@@ -25,7 +25,7 @@ from services.protection.proving import vectors as vector_proof
 from services.protection.rescue import folders, staging
 from services.protection.rescue.boundary import reached
 from services.protection.rescue.fresh_plane import Plane
-from services.protection.rescue.fresh_server import server_plane
+from services.protection.rescue.fresh_server import ServerPlane
 from services.protection.rescue.fresh_sqlite import ControlFile, ShopFile
 from services.protection.rescue.journal import FolderMove
 from services.protection.rescue.space import megabytes
@@ -192,22 +192,13 @@ class Parts:
             )
         return "Zero differences." + (" It was imported from knowledge.json." if imported else "")
 
-    def check_live(self, ctx: Context) -> str:
+    def check_live(self) -> str:
         """Open what stands in its place now, as the shop and the desk will.
 
         Raises:
             Broken: something is not where it belongs.
         """
-        found = []
-        if DATABASE in self.planes:
-            from sqlalchemy import func, table
-
-            with read(ctx.shop) as connection:
-                for name, facts in self.manifest.tables.items():
-                    rows = connection.scalar(select(func.count()).select_from(table(name)))
-                    if (rows or 0) < facts.rows:
-                        raise Broken(f"The table {name} lacks rows where it stands now.")
-            found.append(f"{len(self.manifest.tables)} tables")
+        found = [plane.check() for plane in self.planes.values()]
         for what, move in self.moves.items():
             files = sum(1 for path in Path(move.live).rglob("*") if path.is_file())
             found.append(f"{files:,} files of {what}")
@@ -235,7 +226,7 @@ class Parts:
             )
         file = sqlite_file(url)
         if file is None:
-            return server_plane(self.ctx, self.store, self.manifest, component, what, url)
+            return ServerPlane(self.ctx, self.store, self.manifest, component, what, url)
         kind = ShopFile if part is Part.DATABASE else ControlFile
         return kind(self.ctx, self.store, self.manifest, component, what, file)
 
@@ -252,9 +243,13 @@ class Parts:
         shutil.copytree(new, copy)
         tables.mkdir()
         for component in self.manifest.components:
-            if component.part is Part.VECTORS and component.name.endswith(".parquet"):
+            if component.part is Part.VECTORS and component.is_table:
                 snapshots.fetch(
-                    self.ctx, self.store, self.manifest, component.name, tables / component.name
+                    self.ctx,
+                    self.store,
+                    self.manifest,
+                    component.name,
+                    tables / component.opened_name,
                 )
         try:
             return vector_proof.look(copy, tables, self.manifest)

@@ -41,3 +41,13 @@ class Plane(Protocol):
 
     def place(self) -> None:
         """Make what was staged live. May be repeated after a kill."""
+
+    def check(self) -> str:
+        """Open what stands in its place now, as its users will.
+
+        Returns:
+            What was found, for a person.
+
+        Raises:
+            Broken: something is missing.
+        """

@@ -12,10 +12,11 @@ from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
+from db.control import metadata
 from db.engine import control_engine, read_only_sqlite, sqlite_url
 from db.knowledge import VERSION_TABLE
 from services.core.context import Context
-from services.core.errors import Conflict, Transient
+from services.core.errors import Broken, Conflict, Transient
 from services.protection import snapshots
 from services.protection.digests import open_copy
 from services.protection.model import Component, Manifest
@@ -109,6 +110,22 @@ class _File:
         reached(f"{self.live.name} placed")
         self.staged.unlink(missing_ok=True)
 
+    def check(self) -> str:
+        """See `Plane.check`."""
+        try:
+            with closing(read_only_sqlite(self.live)) as connection:
+                names = connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")
+                found = {name for (name,) in names}
+        except sqlite3.Error as error:
+            raise Broken(f"{self.live} can't be opened where it stands now ({error}).") from error
+        if not self.tables() <= found:
+            raise Broken(f"{self.live} lacks tables where it stands now.")
+        return f"{len(found)} tables of {self.what}"
+
+    def tables(self) -> set[str]:
+        """What it has to hold."""
+        raise NotImplementedError
+
     def mode(self) -> int:
         """Who may read and write the file."""
         raise NotImplementedError
@@ -165,6 +182,10 @@ class ShopFile(_File):
         """Every table does, but for what the desk itself leaves in an empty database."""
         return table != VERSION_TABLE and not table.startswith("sqlite_")
 
+    def tables(self) -> set[str]:
+        """What the manifest names."""
+        return set(self.manifest.tables)
+
     def mode(self) -> int:
         """As any new file of the account that runs this: the shop has to open it."""
         return 0o666 & ~_umask()
@@ -181,6 +202,10 @@ class ControlFile(_File):
     def counts(self, table: str) -> bool:
         """A desk that nobody has an account of is empty, however often it was started."""
         return table == "accounts"
+
+    def tables(self) -> set[str]:
+        """Every table of this version."""
+        return set(metadata.tables)
 
     def mode(self) -> int:
         """It holds password hashes."""
