@@ -164,12 +164,12 @@ class _Pipe:
         """`size` bytes, fewer at the end, none after it; None: the thread wants more first."""
         with self._moved:
             while True:
+                if self._abandoned:
+                    raise ValueError("read of a closed stage")
                 if self._error is not None:
                     raise _Failed from self._error
                 if self._made_bytes >= size or self._all_made:
                     return self._taken(size)
-                if self._abandoned:
-                    raise ValueError("read of a closed stage")
                 if not self._all_sent and len(self._plain) < _MOST_WAITING:
                     return None
                 self._moved.wait()
