@@ -18,13 +18,14 @@ PATIENT_SECONDS = 60.0
 
 def control_engine(url: str, wait: float = BUSY_SECONDS) -> Engine:
     """Engine of the control database. SQLite runs in WAL mode with foreign keys on.
+    A server whose driver is not installed raises ModuleNotFoundError.
 
     Args:
         url: absolute SQLAlchemy URL; the folder of an SQLite file must exist.
         wait: seconds to wait for another writer.
     """
     if sqlite_file(url) is None:
-        return create_engine(url, pool_pre_ping=True)
+        return _server_engine(url, wait)
     engine = _explicit_transactions(create_engine(url, connect_args={"timeout": wait}))
 
     @event.listens_for(engine, "connect")
@@ -45,7 +46,7 @@ def shop_engine(url: str) -> Engine:
     path = sqlite_file(url)
     if path is None:
         try:
-            return create_engine(url, pool_pre_ping=True)
+            return _server_engine(url, BUSY_SECONDS)
         except ModuleNotFoundError as error:
             return _no_engine(f"no driver ({error.name}) for the shop's database")
 
@@ -71,6 +72,48 @@ def shop_engine(url: str) -> Engine:
             raise exc.DisconnectionError("the database file was replaced")
 
     return _explicit_transactions(engine)
+
+
+def _server_engine(url: str, wait: float) -> Engine:
+    """Engine of a PostgreSQL database, with the manners that `read` and `write` promise."""
+    patience = {} if "connect_timeout" in make_url(url).query else {"connect_timeout": 10}
+    engine = create_engine(
+        url,
+        pool_pre_ping=True,
+        connect_args={
+            "client_encoding": "utf8",  # a database in another encoding converts, or refuses
+            "prepare_threshold": None,  # a pooler in between may hand each statement elsewhere
+            "keepalives_idle": 30,
+            "keepalives_interval": 10,
+            "keepalives_count": 3,
+            **patience,
+        },
+    )
+    if engine.dialect.name != "postgresql":
+        return engine
+
+    @event.listens_for(engine, "connect")
+    def _patience(connection: Any, _record: Any) -> None:
+        # A page waits for no lock longer than it would for SQLite's, and a desk that is cut
+        # off in a transaction does not hold up the others.
+        with connection.cursor() as cursor:
+            cursor.execute(f"SET lock_timeout = {int(wait * 1000)}")
+            cursor.execute(f"SET idle_in_transaction_session_timeout = {_IDLE_MILLISECONDS}")
+        connection.commit()
+
+    @event.listens_for(engine, "begin")
+    def _one_writer(connection: Connection) -> None:
+        # As SQLite does: every desk's write transactions come one after the other, so what
+        # one read is still so when it writes. Readers and the shop are not held up.
+        if connection.get_execution_options().get(_WRITES, False):
+            connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_WRITERS})")
+
+    return engine
+
+
+_IDLE_MILLISECONDS = 300_000
+_WRITERS = 0x6465736B
+"""Name of the lock that writers of a database take one after the other: "desk" in ASCII."""
 
 
 def _no_engine(why: str) -> Engine:
@@ -126,15 +169,24 @@ def write(engine: Engine) -> Iterator[Connection]:
     """One write transaction: committed at the end, rolled back on any exception.
 
     On SQLite it begins IMMEDIATE: a deferred transaction that reads and then writes fails
-    at once with "database is locked" when somebody wrote in between; this one waits.
+    at once with "database is locked" when somebody wrote in between; this one waits. On
+    PostgreSQL the desk's writers wait for each other too; each statement sees what was
+    committed before it.
     """
-    with engine.execution_options(**{_WRITES: True}).begin() as connection:
+    options: dict[str, Any] = {_WRITES: True}
+    if engine.dialect.name == "postgresql":
+        options["isolation_level"] = "READ COMMITTED"
+    with engine.execution_options(**options).begin() as connection:
         yield connection
 
 
 @contextmanager
 def read(engine: Engine) -> Iterator[Connection]:
     """One consistent view: everything read inside sees the same state."""
+    if engine.dialect.name == "postgresql":
+        engine = engine.execution_options(
+            isolation_level="REPEATABLE READ", postgresql_readonly=True
+        )
     with engine.connect() as connection, connection.begin():
         yield connection
 

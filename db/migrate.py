@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import sqlite3
 import tempfile
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from sqlalchemy import Connection, Engine, column, inspect, select, table
 
@@ -19,6 +20,11 @@ from db.knowledge import VERSION_TABLE
 CONTROL_HEAD = "c0002"
 KNOWLEDGE_HEAD = "k0001"
 """Newest revision of each environment; a test holds them against the scripts."""
+
+
+if TYPE_CHECKING:
+    from alembic.config import Config
+    from alembic.script import ScriptDirectory
 
 
 class NewerDatabase(Exception):
@@ -92,21 +98,46 @@ def rehearse_knowledge(path: Path, scratch: Path) -> None:
             raise sqlite3.DatabaseError(f"quick_check after the migration: {verdict}")
 
 
+def rehearse_knowledge_on_server(engine: Engine) -> None:
+    """Run the knowledge migration in a transaction that is taken back: on PostgreSQL changes
+    of the schema are part of it, and nobody else ever sees them.
+
+    Raises:
+        NewerDatabase, sqlalchemy.exc.SQLAlchemyError: what the migration itself would raise.
+    """
+    with suppress(_TakenBack), write(engine) as connection:
+        _migrate(connection, _scripts_of("knowledge")[0])
+        raise _TakenBack
+
+
+class _TakenBack(Exception):
+    """Ends a rehearsal."""
+
+
 def _upgrade(engine: Engine, environment: str, version_table: str, head: str) -> bool:
     with engine.connect() as connection:
         found = revision(connection, version_table)
     if found == head:
         return False
-    from alembic import command
+    config, scripts = _scripts_of(environment)
+    if found not in {None, *(script.revision for script in scripts.walk_revisions())}:
+        raise NewerDatabase(f"it stands at {found}, this version knows {head}")
+    with write(engine) as connection:
+        _migrate(connection, config)
+    return True
+
+
+def _scripts_of(environment: str) -> tuple[Config, ScriptDirectory]:
     from alembic.config import Config
     from alembic.script import ScriptDirectory
 
     config = Config()
     config.set_main_option("script_location", str(_SCRIPTS / environment).replace("%", "%%"))
-    scripts = ScriptDirectory.from_config(config)
-    if found not in {None, *(script.revision for script in scripts.walk_revisions())}:
-        raise NewerDatabase(f"it stands at {found}, this version knows {head}")
-    with write(engine) as connection:
-        config.attributes["connection"] = connection
-        command.upgrade(config, "head")
-    return True
+    return config, ScriptDirectory.from_config(config)
+
+
+def _migrate(connection: Connection, config: Config) -> None:
+    from alembic import command
+
+    config.attributes["connection"] = connection
+    command.upgrade(config, "head")

@@ -114,7 +114,7 @@ def _engine(make: Callable[[str], Engine], url: str, name: str) -> Engine:
     except ModuleNotFoundError as error:
         raise Misconfigured(
             f"{name} names a database whose driver ({error.name}) is not installed.",
-            "This version works with SQLite. Nothing was started.",
+            "Install the driver (requirements.txt names it). Nothing was started.",
         ) from error
 
 

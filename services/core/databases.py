@@ -5,7 +5,6 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 from sqlalchemy import Connection
 from sqlalchemy.exc import SQLAlchemyError
@@ -13,6 +12,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from db.engine import read, write
 from services.core.context import Context
 from services.core.errors import Broken, DeskError, Misconfigured, Transient
+from services.core.server_errors import is_server_error, server_error
 
 
 @contextmanager
@@ -22,7 +22,7 @@ def read_shop(ctx: Context) -> Iterator[Connection]:
     Raises:
         DeskError: what a database error means to a person (`shop_error`).
     """
-    require_file(ctx)
+    require_place(ctx)
     try:
         with read(ctx.shop) as connection:
             yield connection
@@ -37,7 +37,7 @@ def write_shop(ctx: Context) -> Iterator[Connection]:
     Raises:
         DeskError: what a database error means to a person (`shop_error`).
     """
-    require_file(ctx)
+    require_place(ctx)
     try:
         with write(ctx.shop) as connection:
             yield connection
@@ -45,29 +45,27 @@ def write_shop(ctx: Context) -> Iterator[Connection]:
         raise shop_error(error) from error
 
 
-def require_file(ctx: Context) -> Path:
-    """The shop's SQLite file, which is there.
+def require_place(ctx: Context) -> None:
+    """Refuse where the shop's SQLite file is not there; a server says that for itself.
 
     Raises:
-        Misconfigured: it is not, or the shop's database is on a server.
+        Misconfigured: it is not.
     """
     path = ctx.settings.shop_sqlite_path
     if path is None:
-        raise Misconfigured(
-            "DATABASE_URL names a server database; this version works with SQLite files only. "
-            "Nothing was changed.",
-            "Until then, back that database up with its own tools (pg_dump).",
-        )
+        return
     if not path.is_file():
         raise Misconfigured(
             f"There is no shop database at {path}.",
             "Set DATABASE_URL or DB_PATH, or restore the database from a backup.",
         )
-    return path
 
 
 def shop_error(error: Exception) -> DeskError:
     """What a database error of the shop means to a person."""
+    cause = getattr(error, "orig", None) or error
+    if is_server_error(cause):
+        return _server_error(cause)
     text = str(getattr(error, "orig", None) or error).lower()
     if "locked" in text or "busy" in text:
         return Transient(
@@ -89,11 +87,28 @@ def shop_error(error: Exception) -> DeskError:
             "The disk is full or failing; nothing was changed.",
             "Free some space on the disk that holds the database, then try again.",
         )
-    if "kb_" in text and ("no such table" in text or "does not exist" in text):
-        return Misconfigured(
-            "The shop's database has no tables for the knowledge base yet; nothing was changed.",
-            "Restart the desk: it adds them when it starts.",
-        )
+    if "kb_" in text and "no such table" in text:
+        return _not_attached()
+    return _unknown()
+
+
+def _server_error(cause: BaseException) -> DeskError:
+    if getattr(cause, "sqlstate", None) == _NO_TABLE and "kb_" in str(cause):
+        return _not_attached()
+    return server_error(cause, "The shop's database", "DATABASE_URL") or _unknown()
+
+
+_NO_TABLE = "42P01"
+
+
+def _not_attached() -> Misconfigured:
+    return Misconfigured(
+        "The shop's database has no tables for the knowledge base yet; nothing was changed.",
+        "Restart the desk: it adds them when it starts.",
+    )
+
+
+def _unknown() -> Transient:
     return Transient(
         "The shop's database could not be used; nothing was changed.",
         "Check that it is there and that the desk may reach it (DATABASE_URL or DB_PATH).",

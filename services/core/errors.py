@@ -91,7 +91,9 @@ def control_error(error: BaseException, where: str = "CONTROL_DATABASE_URL") -> 
     """
     cause = error.orig if isinstance(error, DBAPIError) else error
     if not isinstance(cause, sqlite3.DatabaseError):
-        return None
+        from services.core.server_errors import server_error  # it is built on this module
+
+        return server_error(error, f"The desk's own database ({where})", "CONTROL_DATABASE_URL")
     text = str(cause).lower()
     for signs, kind, what, hint in _CONTROL_TROUBLE:
         if any(sign in text for sign in signs):

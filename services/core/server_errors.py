@@ -46,6 +46,16 @@ def is_server_error(error: BaseException | None) -> bool:
     return type(error).__module__.split(".")[0] == "psycopg"
 
 
+def is_missing_database(error: BaseException | None) -> bool:
+    """Whether the server answered that it has no database of that name."""
+    cause = error.orig if isinstance(error, DBAPIError) else error
+    if not is_server_error(cause):
+        return False
+    state = getattr(cause, "sqlstate", None)
+    return state == "3D000" or (not state and _NO_DATABASE.search(str(cause).lower()) is not None)
+
+
+_NO_DATABASE = re.compile(r'database ".*" does not exist')
 _REACH = "See whether the server runs and its address in {variable} is right, then try again."
 _AGAIN = "Try again in a moment."
 

@@ -8,28 +8,26 @@ already be part of a snapshot that another machine makes, so they stay for the n
 from __future__ import annotations
 
 import io
-import json
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Engine, NullPool, create_engine
+from sqlalchemy import Engine, make_url
 from sqlalchemy.exc import SQLAlchemyError
 
-from db.engine import sqlite_file
 from db.knowledge import VERSION_TABLE
 from db.shop import SHOP_TABLES
 from services.core.access import Actor
 from services.core.context import Context
-from services.core.errors import Broken, Misconfigured
+from services.core.errors import Misconfigured
 from services.core.jobs import JobHandle
-from services.core.settings import PROJECT_ROOT
-from services.protection import catalog, digests, leftovers, matching
+from services.core.settings import mask_url
+from services.protection import catalog, leftovers, matching
+from services.protection.captured import Captured, captured, room
 from services.protection.keys import keys_of
 from services.protection.manifest import new_snapshot_id, to_json
 from services.protection.model import (
@@ -37,7 +35,6 @@ from services.protection.model import (
     Manifest,
     Neighbours,
     Part,
-    TableFacts,
     VectorMatch,
 )
 from services.protection.pictures import OBJECTS, objects_json, send_pictures
@@ -50,7 +47,7 @@ from services.protection.reading import (
     verify,
 )
 from services.protection.sending import Sender
-from services.protection.sources import chroma, images, sqlite
+from services.protection.sources import chroma, images
 from services.protection.stores.base import Store
 from services.protection.tar import TarReader
 from services.protection.workspace import require_room, workspace
@@ -67,7 +64,6 @@ __all__ = [
 
 _KB_TABLES = frozenset({"kb_entries", "kb_change_sets"})
 
-_ZSTD_SQLITE = "zstd -d {name} -o {plain} && sqlite3 {plain}"
 _ZSTD_TAR = "zstd -dc {name} | tar -x"
 
 
@@ -95,33 +91,21 @@ def create(
         Misconfigured, Broken, Transient: nothing was listed, and what was sent is removed, now
             or by the next backup.
     """
-    shop, control = _databases(ctx)
     with workspace(ctx, handle.id) as folder:
-        require_room(folder, _room(ctx, shop, control))
+        require_room(folder, _room(ctx))
         making = _Making(ctx, store, handle, folder, span)
         try:
-            return making.run(shop, control, actor, reason, knowledge)
+            with ExitStack() as databases:
+                return making.run(databases, actor, reason, knowledge)
         except BaseException:
             making.take_back()
             raise
 
 
-def _databases(ctx: Context) -> tuple[Path, Path]:
-    shop, control = ctx.settings.shop_sqlite_path, sqlite_file(ctx.settings.control_url)
-    if shop is None or control is None:
-        name = "DATABASE_URL" if shop is None else "CONTROL_DATABASE_URL"
-        raise Misconfigured(
-            f"{name} names a server database; this version backs up SQLite files only. "
-            "Nothing was backed up.",
-            "Until then, back that database up with its own tools (pg_dump).",
-        )
-    return shop, control
-
-
-def _room(ctx: Context, shop: Path, control: Path) -> int:
+def _room(ctx: Context) -> int:
     # The portable tables of the vectors are no larger than the folder they are read from.
     vectors = chroma.folder_bytes(ctx.settings.vector_dir)
-    return sqlite.live_bytes(shop) + sqlite.live_bytes(control) + 2 * vectors
+    return room(ctx.settings.shop_database_url) + room(ctx.settings.control_url) + 2 * vectors
 
 
 class _Making:
@@ -157,42 +141,51 @@ class _Making:
 
     def run(
         self,
-        shop: Path,
-        control: Path,
+        databases: ExitStack,
         actor: Actor,
         reason: str,
         knowledge: Callable[[Engine], bytes],
     ) -> Manifest:
-        """Everything, in order."""
+        """Everything, in order.
+
+        Args:
+            databases: closes what is captured, whatever happens.
+        """
         self.store.check()
         leftovers.clear(self.ctx, self.store, self.handle.say)
         leftovers.begin(self.ctx, self.sender.snapshot_id)
-        database, desk = self.folder / "database.sqlite3", self.folder / "control.sqlite3"
+        settings = self.ctx.settings
         with self._step("Copying the shop's database", "copy database", 0.01):
-            sqlite.capture(shop, database)
-            _require_shop(shop, sqlite.table_names(database))
-        measuring = self._start(_measure(database))
+            shop = self._captured(databases, settings.shop_database_url, Part.DATABASE)
+            _require_shop(settings.shop_database_url, shop.table_names)
+            shop.measure()
         with self._step("Copying the desk's own database", "copy control database", 0.12):
-            sqlite.capture(control, desk)
+            desk = self._captured(databases, settings.control_url, Part.CONTROL)
+        revisions = {
+            "knowledge": shop.revision(VERSION_TABLE),
+            "control": desk.revision("alembic_version"),
+        }
         with self._step("Copying the vectors", "copy vectors", 0.14):
             exporting = self._capture_vectors()
         with self._step("Packing and sending the shop's database", "send database", 0.18):
-            self._send_sqlite("database.sqlite3.zst", Part.DATABASE, database, (0.18, 0.7))
+            shop.send(self.sender, Part.DATABASE, self._moving(1, (0.18, 0.7)))
         with self._step("Sending the desk's own database", "send control database", 0.7):
-            self._send_sqlite("control.sqlite3.zst", Part.CONTROL, desk, (0.7, 0.72))
+            desk.send(self.sender, Part.CONTROL, self._moving(1, (0.7, 0.72)))
+            desk.release()
         with self._step("Writing down the knowledge base", "send knowledge", 0.72):
             try:
-                self._send_knowledge(database, knowledge)
-            except SQLAlchemyError:
-                self._measured(measuring, shop)  # a damaged database is said as such
-                raise
+                self._send_knowledge(shop, knowledge)
+                match = self._matched(shop.engine())
+            except SQLAlchemyError as error:
+                raise shop.said(error) from error
+            shop.release()
         with self._step("Sending new pictures", "send images", 0.73):
             self._send_pictures()
         with self._step("Reading the vectors out", "read vectors", 0.82):
             self._send_tables(exporting)
         with self._step("Checking the copy of the database", "check database", 0.84):
-            tables, violations = self._measured(measuring, shop)
-        match = self._matched(matching.copy_engine(database))
+            found = shop.measured()
+            self._note_dangling(found.foreign_key_violations)
         with self._step("Reading everything back", "read back", 0.88):
             self.sender.read_back(self._moving(1, (0.88, 0.98)))
         manifest = Manifest(
@@ -203,21 +196,19 @@ class _Making:
             asked_by=actor.name,
             host=self.ctx.host,
             components=tuple(self.sender.components),
-            tables=tables,
-            foreign_key_violations=violations,
+            tables=found.tables,
+            foreign_key_violations=found.foreign_key_violations,
             collections=self.collections,
             image_count=len(self.pictures),
             image_bytes=sum(picture.size for picture in self.pictures),
-            revisions={
-                "knowledge": sqlite.revision(database, VERSION_TABLE),
-                "control": sqlite.revision(desk, "alembic_version"),
-            },
+            revisions=revisions,
             tools=self.tools,
             step_seconds={name: round(took, 3) for name, took in self.seconds.items()},
+            engines={"database": shop.engine_name, "control": desk.engine_name},
             neighbours=self.neighbours,
             match=match,
             notes=tuple(self.notes),
-            extra={"table_digest": digests.DIGEST},
+            extra={"table_digest": shop.digest},
         )
         with self._step("Listing the snapshot", "list", 0.98):
             self._list(manifest)
@@ -257,11 +248,11 @@ class _Making:
         self._children.append(child)
         return child
 
-    def _send_sqlite(self, name: str, part: Part, copy: Path, between: tuple[float, float]) -> None:
-        moved = self._moving(copy.stat().st_size, between)
-        opened = _ZSTD_SQLITE.format(name=name, plain=name.removesuffix(".zst"))
-        with open(copy, "rb", buffering=0) as file:
-            self.sender.send(name, part, file, opened, compress=True, on_plain=moved)
+    def _captured(self, databases: ExitStack, url: str, part: Part) -> Captured:
+        tools = self.ctx.settings.postgres_tools
+        found = databases.enter_context(captured(url, part, self.folder, tools))
+        self.tools |= found.tools
+        return found
 
     def _capture_vectors(self) -> tuple[subprocess.Popen[bytes], Path] | None:
         live = self.ctx.settings.vector_dir
@@ -310,14 +301,11 @@ class _Making:
         self.notes += matching.explain(found, products)
         return found
 
-    def _send_knowledge(self, database: Path, knowledge: Callable[[Engine], bytes]) -> None:
-        if not sqlite.table_names(database) >= _KB_TABLES:
+    def _send_knowledge(self, shop: Captured, knowledge: Callable[[Engine], bytes]) -> None:
+        if not shop.table_names >= _KB_TABLES:
             self.notes.append("Knowledge base: the shop's database has no tables for it yet.")
             return
-        engine = create_engine(
-            "sqlite://", creator=lambda: digests.open_copy(database), poolclass=NullPool
-        )
-        document = knowledge(engine)
+        document = knowledge(shop.engine())
         self.sender.send(
             "knowledge.json",
             Part.KNOWLEDGE,
@@ -354,24 +342,11 @@ class _Making:
                 readable=True,
             )
 
-    def _measured(
-        self, child: subprocess.Popen[bytes], shop: Path
-    ) -> tuple[dict[str, TableFacts], int]:
-        output, _nothing = child.communicate()
-        if child.returncode != 0:
-            raise Broken(f"The copy of {shop} could not be read; nothing was backed up.")
-        verdict, tables, violations = json.loads(output)
-        if verdict != "ok":
-            raise Broken(
-                f"The database {shop} is damaged ({str(verdict)[:120]}); nothing was backed up.",
-                "Restore it from an earlier backup.",
-            )
-        facts = {name: TableFacts(rows, digest) for name, (rows, digest) in tables.items()}
-        if violations:
+    def _note_dangling(self, count: int) -> None:
+        if count:
             self.notes.append(
-                f"Database: {violations} rows refer to a row that is not there (recorded)."
+                f"Database: {count} rows refer to a row that is not there (recorded)."
             )
-        return facts, violations
 
     def _list(self, manifest: Manifest) -> None:
         data = to_json(manifest, keys_of(self.ctx.settings))
@@ -381,22 +356,12 @@ class _Making:
         leftovers.end(self.ctx, manifest.id)
 
 
-def _measure(database: Path) -> subprocess.Popen[bytes]:
-    """Check and measure a copy beside the packing: a process, for the second core."""
-    return subprocess.Popen(
-        [sys.executable, "-m", "services.protection.digests", str(database)],
-        cwd=PROJECT_ROOT,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-    )
-
-
-def _require_shop(path: Path, tables: frozenset[str]) -> None:
+def _require_shop(url: str, tables: frozenset[str]) -> None:
     missing = SHOP_TABLES - tables
     if missing:
+        where = make_url(url).database if url.startswith("sqlite") else mask_url(url)
         raise Misconfigured(
-            f"The database at {path} is not InsightShop's: it has no table "
+            f"The database at {where} is not InsightShop's: it has no table "
             f"{', '.join(sorted(missing))}. Nothing was backed up.",
             "Point DATABASE_URL or DB_PATH at the shop's own database.",
         )

@@ -109,6 +109,12 @@ class Capture:
         with said(_UNCHANGED):
             return pg_facts.revision_in(self._connection, version_table)
 
+    def bytes_on_server(self) -> int:
+        """What the database takes there; a dump has less, as it holds no indexes."""
+        with said(_UNCHANGED):
+            row = self._connection.execute("SELECT pg_database_size(current_database())").fetchone()
+        return int(row[0]) if row else 0
+
     @contextmanager
     def dump(self) -> Iterator[Dump]:
         """pg_dump's custom format, not compressed: whoever packs it does that on two cores."""

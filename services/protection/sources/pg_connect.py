@@ -57,12 +57,20 @@ def connect(url: str, database: str | None = None, *, autocommit: bool = True) -
     import psycopg
 
     with said():
-        return psycopg.connect(
+        connection = psycopg.connect(
             **_with_defaults(url, database),
-            autocommit=autocommit,
+            autocommit=True,
             prepare_threshold=None,  # a pooler in between may hand each statement elsewhere
-            options=_options(url),
         )
+        try:
+            # A limit that the server sets for the shop's short statements is none for a backup.
+            connection.execute("SET statement_timeout = 0")
+            connection.execute("SET idle_in_transaction_session_timeout = 0")
+            connection.autocommit = autocommit
+        except BaseException:
+            connection.close()
+            raise
+        return connection
 
 
 @contextmanager
@@ -143,7 +151,9 @@ def environment(url: str, options: str = "") -> dict[str, str]:
                 "showing it to other accounts of this machine. Nothing was done.",
                 "Use a key file without a password, readable by the desk's account alone.",
             )
-    values["PGOPTIONS"] = f"{_options(url)} {options}".strip()
+    own = str(_parameters(url).get("options") or os.environ.get("PGOPTIONS", ""))
+    if own or options:
+        values["PGOPTIONS"] = f"{own} {options}".strip()
     values["PGAPPNAME"] = APPLICATION
     values.setdefault("PGCONNECT_TIMEOUT", str(CONNECT_SECONDS))
     values["LC_ALL"] = "C"
@@ -165,14 +175,7 @@ def _with_defaults(url: str, database: str | None) -> dict[str, Any]:
         **_ALIVE,
         **_parameters(url),
     }
-    values.pop("options", None)
     return values if database is None else values | {"dbname": database}
-
-
-def _options(url: str) -> str:
-    # A limit that the server sets for the shop's short statements is none for a backup.
-    own = str(_parameters(url).get("options") or os.environ.get("PGOPTIONS", ""))
-    return f"{own} -c statement_timeout=0 -c idle_in_transaction_session_timeout=0".strip()
 
 
 def _parameters(url: str) -> dict[str, Any]:

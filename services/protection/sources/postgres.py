@@ -8,7 +8,7 @@ drop), `pg_fill` (pg_restore).
 
 from __future__ import annotations
 
-from services.protection.sources.pg_capture import Capture, capture
+from services.protection.sources.pg_capture import Capture, Facts, capture
 from services.protection.sources.pg_connect import connect, database_name, is_server, maintenance
 from services.protection.sources.pg_facts import (
     DIGEST,
@@ -25,6 +25,7 @@ from services.protection.sources.pg_tools import Tools, tools_for, tools_of
 __all__ = [
     "DIGEST",
     "Capture",
+    "Facts",
     "Tools",
     "capture",
     "connect",

@@ -1,0 +1,263 @@
+"""A database, captured for a snapshot: what it runs on makes no difference from here on.
+
+Everything that is asked of a captured database is answered from one and the same state: what
+is sent, the rows and digests of its tables, the knowledge base read from it.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+from sqlalchemy import Engine, NullPool, create_engine
+from sqlalchemy.exc import SQLAlchemyError
+
+from db.engine import sqlite_file
+from services.core.errors import Broken
+from services.core.settings import PROJECT_ROOT
+from services.protection import digests
+from services.protection.model import Component, Part, TableFacts
+from services.protection.sending import Sender
+from services.protection.sources import sqlite
+
+if TYPE_CHECKING:
+    from services.protection.sources import postgres
+
+SQLITE, POSTGRESQL = "sqlite", "postgresql"
+"""What `Manifest.engines` may say."""
+
+_OPEN_SQLITE = "zstd -d {name} -o {plain} && sqlite3 {plain}"
+_OPEN_DUMP = "zstd -d {name} -o {plain} && pg_restore --no-owner --dbname=A_NEW_DATABASE {plain}"
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What a captured database holds."""
+
+    tables: dict[str, TableFacts]
+    foreign_key_violations: int
+
+
+class Captured(Protocol):
+    """One state of one database."""
+
+    engine_name: str
+    digest: str  # name of the digest of its tables
+    table_names: frozenset[str]
+    tools: dict[str, str]  # tool -> version
+
+    def measure(self) -> None:
+        """Begin to count and digest its tables, beside whatever is done next."""
+
+    def measured(self) -> Measured:
+        """Wait for what `measure` began.
+
+        Raises:
+            Broken: the database is damaged.
+        """
+
+    def send(self, sender: Sender, part: Part, moved: Callable[[float], None]) -> Component:
+        """Pack and store it.
+
+        Args:
+            moved: called with the share that is done, 0 to 1.
+        """
+
+    def engine(self) -> Engine:
+        """An engine that reads this state."""
+
+    def revision(self, version_table: str) -> str:
+        """The migration revision that it stands at; empty where there is none."""
+
+    def said(self, error: SQLAlchemyError) -> Exception:
+        """What to raise for an error of `engine`."""
+
+    def release(self) -> None:
+        """Let the live database go: nothing more is read from it than `measured` gave."""
+
+
+def room(url: str) -> int:
+    """Bytes that capturing a database takes in the workspace; a server's is never copied there."""
+    path = sqlite_file(url)
+    return sqlite.live_bytes(path) if path else 0
+
+
+@contextmanager
+def captured(url: str, part: Part, folder: Path, tools: str | None = None) -> Iterator[Captured]:
+    """Capture a database.
+
+    Args:
+        url: absolute, as the settings give it.
+        part: what it is to the snapshot; names its file.
+        folder: of the workspace.
+        tools: the setting POSTGRES_TOOLS.
+
+    Raises:
+        Misconfigured, Transient, Broken: it can't be captured.
+    """
+    path = sqlite_file(url)
+    if path is not None:
+        copy = folder / f"{part.value}.sqlite3"
+        sqlite.capture(path, copy)
+        held = CapturedFile(path, copy)
+        try:
+            yield held
+        finally:
+            held.stop()
+        return
+    from services.protection.sources import postgres
+
+    with postgres.capture(url, folders=tools) as capture:
+        yield CapturedServer(url, capture)
+
+
+class CapturedFile:
+    """A copy of an SQLite database, which nobody writes to."""
+
+    engine_name, digest = SQLITE, digests.DIGEST
+
+    def __init__(self, live: Path, copy: Path) -> None:
+        self.table_names = sqlite.table_names(copy)
+        self.tools: dict[str, str] = {}
+        self._live, self._copy = live, copy
+        self._measuring: subprocess.Popen[bytes] | None = None
+
+    def measure(self) -> None:
+        """In a process of its own, for the second core."""
+        self._measuring = subprocess.Popen(
+            [sys.executable, "-m", "services.protection.digests", str(self._copy)],
+            cwd=PROJECT_ROOT,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+        )
+
+    def measured(self) -> Measured:
+        """The child checks the copy as well."""
+        if self._measuring is None:
+            self.measure()
+            return self.measured()
+        output, _nothing = self._measuring.communicate()
+        if self._measuring.returncode != 0:
+            raise Broken(f"The copy of {self._live} could not be read; nothing was backed up.")
+        verdict, tables, violations = json.loads(output)
+        if verdict != "ok":
+            raise Broken(
+                f"The database {self._live} is damaged ({str(verdict)[:120]}); "
+                "nothing was backed up.",
+                "Restore it from an earlier backup.",
+            )
+        facts = {name: TableFacts(rows, digest) for name, (rows, digest) in tables.items()}
+        return Measured(facts, violations)
+
+    def send(self, sender: Sender, part: Part, moved: Callable[[float], None]) -> Component:
+        """The file itself, compressed."""
+        name, total = f"{self._copy.name}.zst", self._copy.stat().st_size or 1
+        with open(self._copy, "rb", buffering=0) as file:
+            return sender.send(
+                name,
+                part,
+                file,
+                _OPEN_SQLITE.format(name=name, plain=self._copy.name),
+                compress=True,
+                on_plain=lambda count: moved(count / total),
+            )
+
+    def engine(self) -> Engine:
+        """Gives the file back after each use."""
+        copy = self._copy
+        return create_engine(
+            "sqlite://", creator=lambda: digests.open_copy(copy), poolclass=NullPool
+        )
+
+    def revision(self, version_table: str) -> str:
+        """From the copy."""
+        try:
+            return sqlite.revision(self._copy, version_table)
+        except sqlite3.DatabaseError:
+            self.measured()  # a damaged database is said as such
+            raise
+
+    def said(self, error: SQLAlchemyError) -> Exception:
+        """A damaged database is said as such."""
+        self.measured()
+        return error
+
+    def release(self) -> None:
+        """Nothing of the live file is held."""
+
+    def stop(self) -> None:
+        """End the child."""
+        if self._measuring is not None:
+            if self._measuring.poll() is None:
+                self._measuring.kill()
+            self._measuring.wait()
+
+
+class CapturedServer:
+    """A PostgreSQL database, held in one state while it is read."""
+
+    engine_name = POSTGRESQL
+
+    def __init__(self, url: str, capture: postgres.Capture) -> None:
+        from services.protection.sources import postgres
+
+        self.digest = postgres.DIGEST
+        self.table_names = capture.visible
+        self.tools = {"postgresql": capture.server_version, "pg_dump": capture.tools.version}
+        self._url, self._capture = url, capture
+        self._measuring: Future[postgres.Facts] | None = None
+
+    def measure(self) -> None:
+        """On the server, beside the dump."""
+        self._measuring = self._capture.measure()
+
+    def measured(self) -> Measured:
+        """What the server found."""
+        if self._measuring is None:
+            self.measure()
+            return self.measured()
+        facts = self._measuring.result()
+        return Measured(facts.tables, facts.foreign_key_violations)
+
+    def send(self, sender: Sender, part: Part, moved: Callable[[float], None]) -> Component:
+        """The dump as it comes; when it fails, so does the upload, and no object is left."""
+        plain = f"{part.value}.pgdump"
+        name, total = f"{plain}.zst", self._capture.bytes_on_server() or 1
+        with self._capture.dump() as dump:
+            return sender.send(
+                name,
+                part,
+                dump,
+                _OPEN_DUMP.format(name=name, plain=plain),
+                compress=True,
+                on_plain=lambda count: moved(min(1.0, count / total)),
+            )
+
+    def engine(self) -> Engine:
+        """Every transaction of it sees the captured state."""
+        return self._capture.engine()
+
+    def revision(self, version_table: str) -> str:
+        """Of the captured state."""
+        return self._capture.revision(version_table)
+
+    def said(self, error: SQLAlchemyError) -> Exception:
+        """In words."""
+        from services.core.databases import shop_error
+
+        return shop_error(error)
+
+    def release(self) -> None:
+        """A state that is held keeps the server from tidying up: no longer than needed."""
+        if self._measuring is not None:
+            self._measuring.result()
+        self._capture.close()
