@@ -12,7 +12,7 @@ import pytest
 
 from services import restore
 from services.core import audit, jobs
-from services.core.errors import Broken, Busy, Conflict, Denied, Invalid, Misconfigured
+from services.core.errors import Broken, Busy, Conflict, Denied, Invalid
 from services.knowledge import transfer
 from services.protection import catalog
 from services.protection.model import PROTECTION_LOCK, Part
@@ -357,7 +357,9 @@ def test_too_small_a_disk_is_said_with_figures_before_anything_starts(
         restore.preview(ctx, operator, furnished.id, DATABASE)
 
 
-def test_postgresql_is_refused_clearly(ctx, shop, operator, furnished, tmp_path):
+def test_a_snapshot_of_another_kind_of_database_is_refused_with_what_to_do(
+    ctx, shop, operator, furnished, tmp_path
+):
     from dataclasses import replace
 
     from services.core.settings import load_settings
@@ -366,9 +368,9 @@ def test_postgresql_is_refused_clearly(ctx, shop, operator, furnished, tmp_path)
         env_file=tmp_path / "none.env",
         desk_home=ctx.settings.desk_home,
         shop_root=ctx.settings.shop_root,
-        database_url="postgresql://shop:hunter2@localhost/shop",
+        database_url="postgresql://shop:hunter2@localhost:1/shop",
     )
-    with pytest.raises(Misconfigured, match="runs on a server.*SQLite files only"):
+    with pytest.raises(Invalid, match="holds an SQLite file, and the shop runs on a PostgreSQL"):
         restore.preview(replace(ctx, settings=settings), operator, furnished.id, DATABASE)
 
 

@@ -31,9 +31,9 @@ from db.engine import BUSY_SECONDS
 from db.knowledge import VERSION_TABLE
 from services.protection.digests import is_counted
 
-_SUMS = {"orders": "total"}
-_DATES = {"orders": "created_at"}
-_COLUMNS_OF_NOTE = {
+SUMS = {"orders": "total"}
+DATES = {"orders": "created_at"}
+COLUMNS_OF_NOTE = {
     "products": ("price", "stock_quantity"),
     "product_variations": ("price", "stock_quantity"),
     "orders": ("status",),
@@ -52,10 +52,11 @@ class TableDiff:
     lost_sum: float = 0.0  # money in the lost rows, where the table has some
     lost_since: str = ""  # when the oldest lost row was made, as the shop writes times
     columns: dict[str, int] = field(default_factory=dict)  # column of note -> changed rows
+    counted: bool = False  # too large to be compared: only the numbers of rows were
 
     @property
     def same(self) -> bool:
-        """Whether nothing differs."""
+        """Whether nothing differs, as far as that was compared."""
         return not (self.lost or self.back or self.changed)
 
 
@@ -135,8 +136,8 @@ def _differences(connection: Connection, name: str) -> TableDiff:
     lost, money, since = connection.execute(
         select(
             func.count(),
-            func.sum(live.c[_SUMS[name]]) if _SUMS.get(name) in ours else null(),
-            func.min(live.c[_DATES[name]]) if _DATES.get(name) in ours else null(),
+            func.sum(live.c[SUMS[name]]) if SUMS.get(name) in ours else null(),
+            func.min(live.c[DATES[name]]) if DATES.get(name) in ours else null(),
         )
         .where(~select(snap).where(*same_row).exists())
         .select_from(live)
@@ -148,7 +149,7 @@ def _differences(connection: Connection, name: str) -> TableDiff:
     unlike: dict[str, ColumnElement[bool]] = {
         part: live.c[part].is_distinct_from(snap.c[part]) for part in shared
     }
-    noted = [part for part in _COLUMNS_OF_NOTE.get(name, ()) if part in shared]
+    noted = [part for part in COLUMNS_OF_NOTE.get(name, ()) if part in shared]
     changed = [0]
     if unlike:
         row = connection.execute(

@@ -72,8 +72,11 @@ class Database(Protocol):
             Misconfigured: names what is missing, and the command that grants it.
         """
 
+    def capture_bytes(self) -> int:
+        """Room on this machine that a backup of it takes while it is made."""
+
     def live_bytes(self) -> int:
-        """Room that a copy of it takes on this machine while a backup is made."""
+        """How large it is: a backup of it takes no more than that in a store."""
 
     def wants(self, manifest: Manifest) -> Iterable[tuple[Path, int]]:
         """Bytes that restoring it needs on disks of this machine, by folder."""
@@ -90,6 +93,9 @@ class Database(Protocol):
     def clear_previews(self) -> None:
         """Remove what previews fetched."""
 
+    def sweep(self) -> None:
+        """Remove what is kept for Undo no longer, and what killed work left; never fails."""
+
     def replacement(self, ledger: Ledger) -> Replacement:
         """One restore of it."""
 
@@ -100,12 +106,19 @@ class Replacement(Protocol):
     def look(self) -> LiveState:
         """What is there now; from here on other writers are noticed."""
 
-    def stage(self, store: Store, manifest: Manifest) -> None:
+    def stage(self, store: Store, manifest: Manifest, *, undo: bool) -> None:
         """Bring the snapshot's database beside the live one, checked and marked.
+
+        Args:
+            undo: what a restore replaced comes back; where it is still there as it was, that
+                is taken rather than its safety snapshot.
 
         Raises:
             Broken: it is not what was backed up.
         """
+
+    def notice(self) -> None:
+        """Remember how far others have written, before the comparison."""
 
     def compare(self) -> tuple[TableDiff, ...]:
         """How the live one differs from the staged one."""

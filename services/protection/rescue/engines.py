@@ -37,10 +37,14 @@ def database_of(ctx: Context) -> Database:
     path = ctx.settings.shop_sqlite_path
     if path is not None:
         return SqliteDatabase(ctx, path)
+    if engine_of(ctx) == POSTGRESQL:
+        from services.protection.rescue.postgres_database import PostgresDatabase
+
+        return PostgresDatabase(ctx)
     raise Misconfigured(
-        "The shop's database runs on a server, and this version restores SQLite files only. "
-        "Nothing was changed.",
-        "Download the database from the snapshot and open it with the command beside it.",
+        f"The shop's database runs on {engine_of(ctx)}, and the desk restores SQLite files and "
+        "PostgreSQL databases only. Nothing was changed.",
+        "Let DATABASE_URL name one of these.",
     )
 
 

@@ -21,6 +21,7 @@ from services.core.errors import Broken, DeskError, describe
 from services.core.jobs import JobHandle
 from services.protection import catalog, snapshots
 from services.protection.model import Part
+from services.protection.reading import require_openable, require_way_back
 from services.protection.rescue import folders, putback, staging
 from services.protection.rescue.boundary import reached
 from services.protection.rescue.compare import losses
@@ -83,6 +84,8 @@ class _Restore:
         self.ctx, self.store, self.handle, self.actor = ctx, store, handle, actor
         self.plan, self.borrowed = plan, borrowed
         self.manifest = catalog.load_manifest(ctx, store, plan.snapshot_id)
+        require_openable(ctx, self.manifest)
+        require_way_back(ctx)
         self.outcome = Outcome(plan.snapshot_id, tuple(sorted(plan.parts)), undo_of=undo_of)
         self.state = LiveState.READY
         self.document: dict[str, Any] | None = None
@@ -148,7 +151,7 @@ class _Restore:
         work.mkdir(mode=0o700)
         if self.database:
             say.step("Fetching and checking the database beside the live one", 0.02)
-            self.database.stage(store, manifest)
+            self.database.stage(store, manifest, undo=bool(self.outcome.undo_of))
             reached("database staged")
         if Part.KNOWLEDGE in self.plan.parts:
             say.step("Fetching and checking the knowledge base", 0.2)
@@ -165,6 +168,10 @@ class _Restore:
             reached(f"{move.part} staged")
 
     def _hold_to_plan(self) -> None:
+        if self.database:
+            self.database.notice()
+        if self.plan.losses is None:
+            return  # an undo: what is there now goes into a safety snapshot, nobody saw less
         self.handle.step("Comparing with what you saw", 0.36)
         found = differences(
             self.ctx,
@@ -195,8 +202,7 @@ class _Restore:
             if self.state is LiveState.READY:
                 raise
             self.outcome.notes.append(
-                f"No safety snapshot could be taken ({error.message}) What was there is kept "
-                "aside, file by file."
+                f"No safety snapshot could be taken ({error.message}) What was there is kept aside."
             )
             return
         self.outcome.safety_id = safety.id

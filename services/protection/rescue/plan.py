@@ -12,6 +12,8 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
 
+from sqlalchemy import make_url
+
 from services.core.errors import Conflict, Invalid
 from services.core.settings import Settings
 from services.protection.model import Manifest, Part
@@ -99,7 +101,9 @@ def confirmation_word(settings: Settings) -> str:
     if settings.instance_id != "default":
         return settings.instance_id
     path = settings.shop_sqlite_path
-    return path.stem if path else settings.instance_id
+    if path is None:
+        return make_url(settings.shop_database_url).database or settings.instance_id
+    return path.stem
 
 
 def require_no_more_lost(plan: RestorePlan, now: dict[str, int]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import logging
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from db.engine import write
 from services.core import audit, jobs
 from services.core.access import system_actor
 from services.core.context import Context
-from services.core.errors import describe
+from services.core.errors import DeskError, describe
 from services.protection.rescue import journal as journals
 from services.protection.rescue import putback
 from services.protection.rescue.boundary import reached
@@ -55,9 +56,13 @@ def recover_all(ctx: Context, open_store: Callable[[], Store]) -> list[Recovery]
             if not _running(ctx, journal.job_id):
                 found.append(_recover(ctx, journal, open_store))
         if found:
-            database_of(ctx).clear_previews()
             sweep(ctx.settings.temp_dir)  # what the safety snapshot had captured
-        return found + _without_journal(ctx)
+        found += _without_journal(ctx)
+        with suppress(DeskError):  # a server that can't be reached now: at the next start
+            if found:
+                database_of(ctx).clear_previews()
+            database_of(ctx).sweep()
+        return found
 
 
 def _recover(ctx: Context, journal: Journal, open_store: Callable[[], Store]) -> Recovery:

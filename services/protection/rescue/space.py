@@ -18,20 +18,19 @@ def needed(ctx: Context, manifest: Manifest, parts: frozenset[Part]) -> dict[Pat
     """Bytes that a restore needs at its peak, by the folder in which it needs them."""
     settings = ctx.settings
     database = database_of(ctx)
-    live_bytes = database.live_bytes()
     plain = {part: _plain(manifest, part) for part in parts}
     wants: list[tuple[Path, int]] = []
     if Part.DATABASE in parts:
         wants += database.wants(manifest)
     else:
-        wants.append((settings.temp_dir, live_bytes))
+        wants.append((settings.temp_dir, database.capture_bytes()))
     if Part.VECTORS in parts:
         wants.append((settings.temp_dir, plain[Part.VECTORS]))
         wants.append((settings.vector_dir.parent, plain[Part.VECTORS]))
     if Part.IMAGES in parts:
         wants.append((settings.images_dir.parent, manifest.image_bytes))
     if settings.store_url.startswith("file:"):
-        wants.append((Path(settings.store_url.removeprefix("file:")), live_bytes))
+        wants.append((Path(settings.store_url.removeprefix("file:")), database.live_bytes()))
     totals: dict[Path, int] = {}
     for folder, size in wants:
         there = _existing(folder)

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable
 from contextlib import closing
 from pathlib import Path
 
+from db.engine import sqlite_url
 from services.core.context import Context, prepare_folder
 from services.core.errors import Broken
 from services.protection import catalog, snapshots
@@ -54,8 +55,12 @@ class SqliteDatabase:
     def require_rights(self) -> None:
         """A file that can't be written says so itself."""
 
-    def live_bytes(self) -> int:
+    def capture_bytes(self) -> int:
         """A backup copies the file."""
+        return self.live_bytes()
+
+    def live_bytes(self) -> int:
+        """What the file has now."""
         return self.path.stat().st_size if self.path.is_file() else 0
 
     def wants(self, manifest: Manifest) -> Iterable[tuple[Path, int]]:
@@ -79,6 +84,9 @@ class SqliteDatabase:
     def clear_previews(self) -> None:
         """Only the newest one is kept: it is as large as the shop's database."""
         staging.clear_previews(self.ctx)
+
+    def sweep(self) -> None:
+        """Everything of a restore lies in its folders, which the journal names."""
 
     def replacement(self, ledger: Ledger) -> SqliteReplacement:
         """One restore of the file."""
@@ -125,7 +133,7 @@ class SqliteReplacement:
                 raise
             return None
 
-    def stage(self, store: Store, manifest: Manifest) -> None:
+    def stage(self, store: Store, manifest: Manifest, *, undo: bool) -> None:
         """The file of the preview is used where it still is what was backed up."""
         component = snapshots.component_of(manifest, Part.DATABASE)
         cached = staging.preview_file(self.ctx, manifest)
@@ -136,15 +144,20 @@ class SqliteReplacement:
             snapshots.fetch(self.ctx, store, manifest, Part.DATABASE, self.staged)
         reached("database fetched")
         _require_equal(self.staged, manifest)
-        migrated = staging.mark(self.ctx, self.staged, self.ledger.journal.job_id, manifest.id)
+        migrated = staging.mark(
+            self.ctx, sqlite_url(self.staged), self.ledger.journal.job_id, manifest.id
+        )
         staging.make_ready(self.staged, live_file.page_size(self.path) if self.live else None)
         facts = facts_of(self.staged) if migrated else as_facts(manifest.tables)
         self.ledger.note(facts=facts)
 
-    def compare(self) -> tuple[TableDiff, ...]:
-        """How the live file differs from the staged one."""
+    def notice(self) -> None:
+        """Remember the version that SQLite counts."""
         if self.live:
             self.seen = self.live.version()
+
+    def compare(self) -> tuple[TableDiff, ...]:
+        """How the live file differs from the staged one."""
         return compare(self.path if self.state is LiveState.READY else None, self.staged)
 
     def keep_damaged(self) -> list[str]:

@@ -16,7 +16,7 @@ from typing import Any
 
 from sqlalchemy import insert
 
-from db.engine import shop_engine, sqlite_url, write
+from db.engine import shop_engine, write
 from db.knowledge import restores
 from db.migrate import upgrade_knowledge
 from services.core.context import Context, prepare_folder
@@ -76,8 +76,8 @@ def make_ready(staged_file: Path, page_size: int | None) -> None:
             connection.execute("VACUUM")
 
 
-def mark(ctx: Context, staged_file: Path, job_id: str, snapshot_id: str) -> bool:
-    """Bring the desk's tables to this version and name the restore in the staged copy.
+def mark(ctx: Context, url: str, job_id: str, snapshot_id: str) -> bool:
+    """Bring the desk's tables to this version and name the restore in the staged database.
 
     The row reaches the live database in the same atomic step as everything else: where it
     is found, that restore was committed.
@@ -85,7 +85,7 @@ def mark(ctx: Context, staged_file: Path, job_id: str, snapshot_id: str) -> bool
     Returns:
         Whether the desk's tables had to be brought forward.
     """
-    engine = shop_engine(sqlite_url(staged_file))
+    engine = shop_engine(url)
     try:
         migrated = upgrade_knowledge(engine)
         with write(engine) as connection:

@@ -51,6 +51,18 @@ def verify_database(live: Live, scratch: Path, expected: Facts, seen: int) -> li
         raise Broken("The restored database did not pass SQLite's own check.")
     found = facts_of(copy)
     copy.unlink()
+    return told_apart(found, expected, others_wrote=others_wrote)
+
+
+def told_apart(found: Facts, expected: Facts, *, others_wrote: bool) -> list[str]:
+    """Hold what is live to what was staged.
+
+    Args:
+        others_wrote: somebody wrote since; a difference is then told, not held against it.
+
+    Raises:
+        Broken: it differs though nobody else wrote.
+    """
     unlike = sorted(name for name in {*found, *expected} if found.get(name) != expected.get(name))
     if not unlike:
         return []
