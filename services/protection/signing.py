@@ -76,8 +76,11 @@ def _signature_state(data: bytes, values: dict[str, Any], keys: Keys) -> Signatu
     value, algorithm = signature["value"], signature["algorithm"]
     if algorithm != _ALGORITHM or not isinstance(value, str) or not value.isascii():
         return "wrong"
-    # Its key's id is for people; every key is tried, so that it decides nothing.
-    holds = [hmac.compare_digest(_seal(key, values), value) for key in keys.signing]
+    # Every key is tried; its id is for people, and has to be right too.
+    holds = [
+        hmac.compare_digest(_seal(key, values), value) and signature["key_id"] == key_id(key)
+        for key in keys.signing
+    ]
     # Only the very bytes that this desk writes: nothing may hide in spaces between them.
     exact = canonical(values | {SIGNATURE: signature}) == data
     return "signed" if any(holds) and exact else "wrong"
