@@ -14,7 +14,7 @@ from services.core.jobs import Job, JobState
 from services.protection.model import SnapshotPage, SnapshotRow
 from services.protection.rescue.undo import UndoOffer
 from ui import format as form
-from ui import restore_flow, snapshot_panel
+from ui import legacy_list, restore_flow, snapshot_panel
 from ui.messages import say_after_rerun, show_problem, shown_errors
 from ui.progress import back_up_button, job_progress, show_failure
 from ui.session import open_page
@@ -231,6 +231,7 @@ def main() -> None:
         wanted = st.query_params.get("snapshot")
         if wanted is None:
             show_list(ctx, actor, search, state, narrow=False)
+            legacy_list.show(ctx, actor)
             return
         left, right = st.columns([4, 3])
         with left:

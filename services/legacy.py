@@ -30,7 +30,7 @@ from services.protection.model import PROTECTION_LOCK, Manifest
 from services.protection.stores import open_store
 
 LOCK = PROTECTION_LOCK
-KIND = "adopt"
+KIND = "legacy import"
 Watcher = Callable[[str, float | None], None]
 
 

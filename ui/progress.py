@@ -20,7 +20,14 @@ from ui.format import age, duration, plain, with_times
 from ui.messages import say_after_rerun, show_error, show_problem
 from ui.session import guard
 
-_TITLES = {"backup": "Backing up", "restore": "Restoring", "drill": "Restoring aside, as a test"}
+_TITLES = {
+    "backup": "Backing up",
+    "restore": "Restoring",
+    "drill": "Restoring aside, as a test",
+    "copy": "Copying to the second store",
+    "retention": "Removing old backups",
+    "legacy import": "Bringing in a legacy backup",
+}
 
 
 def back_up_button(ctx: Context, actor: Actor, *, key: str, primary: bool = False) -> None:
