@@ -252,7 +252,9 @@ def test_an_older_snapshot_can_be_chosen_and_what_a_restore_set_aside_is_not(
     assert machine.equals_the_lost_one()
 
 
-@pytest.mark.parametrize("what", ["manifest", "database.sqlite3.zst", "images.json"])
+@pytest.mark.parametrize(
+    "what", ["manifest", "database.sqlite3.zst", "images.json", "knowledge.json"]
+)
 def test_a_damaged_newest_snapshot_is_said_and_the_one_before_is_offered(
     machine, ctx, admin, lost, what
 ):
@@ -366,6 +368,7 @@ PASSED = [
     "begun",
     "the shop's database staged",
     "the desk's own database staged",
+    "the knowledge base staged",
     "vectors fetched",
     "the vectors staged",
     "the pictures staged",
@@ -495,7 +498,7 @@ def test_a_knowledge_base_that_is_in_no_table_is_imported(machine, lost, ctx, ad
     fresh.manifest = replace(bare, components=(*bare.components, knowledge))
     fresh.parts.manifest = fresh.manifest
     outcome = fresh.run(command_line_actor(), lambda _text, _fraction: None)
-    assert "imported from knowledge.json" in outcome.proved["knowledge"]
+    assert "imported from knowledge.json" in outcome.proved["in its place"]
     desk = machine.desk()
     try:
         assert json.loads(transfer.canonical_json(desk.shop)) == KNOWLEDGE

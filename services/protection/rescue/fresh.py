@@ -238,8 +238,8 @@ class Fresh:
                 ctx.close()
                 raise
         try:
-            with self._step(outcome, "knowledge", "Comparing the knowledge base", say):
-                outcome.proved["knowledge"] = self.parts.knowledge(ctx, actor)
+            with self._step(outcome, "in its place", "Comparing the knowledge base again", say):
+                outcome.proved["in its place"] = self.parts.bring_knowledge(ctx, actor)
             with self._step(outcome, "check", "Opening what stands there now", say):
                 outcome.proved["check"] = self.parts.check_live()
             outcome.administrators = self.parts.administrators(ctx)

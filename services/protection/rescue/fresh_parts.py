@@ -32,7 +32,7 @@ from services.protection.rescue.space import megabytes
 from services.protection.stores.base import Store
 
 DATABASE, CONTROL = "the shop's database", "the desk's own database"
-VECTORS, IMAGES = "the vectors", "the pictures"
+VECTORS, IMAGES, KNOWLEDGE = "the vectors", "the pictures", "the knowledge base"
 _MARGIN = 16 << 20
 _ENGINES = {"sqlite": "an SQLite file", "postgresql": "a PostgreSQL database"}
 
@@ -53,6 +53,7 @@ class Parts:
         self.ctx, self.store, self.manifest = ctx, store, manifest
         self.notes: list[str] = []
         self._borrowed = borrowed
+        self._document: dict[str, Any] | None = None
         self.work = ctx.settings.temp_dir / f"recovery-{manifest.id}"
         self.planes: dict[str, Plane] = {}
         for what, part, url in (
@@ -142,6 +143,8 @@ class Parts:
         prepare_folder(self.work)
         for what, plane in self.planes.items():
             yield what, f"Fetching and checking {what}", plane.stage
+        if Part.KNOWLEDGE in self.manifest.parts:
+            yield KNOWLEDGE, f"Fetching and checking {KNOWLEDGE}", self._stage_knowledge
         if VECTORS in self.moves:
             yield VECTORS, f"Fetching and checking {VECTORS}", self._stage_vectors
         if IMAGES in self.moves:
@@ -169,23 +172,25 @@ class Parts:
         """Remove scratch files."""
         shutil.rmtree(self.work, ignore_errors=True)
 
-    def knowledge(self, ctx: Context, actor: Actor) -> str:
-        """See that the knowledge base is the one of the snapshot; bring it in where the
-        database of the snapshot had no tables for it.
+    def bring_knowledge(self, ctx: Context, actor: Actor) -> str:
+        """See that the knowledge base in its place is the one of the snapshot; import it where
+        the snapshot's database had no tables for it.
 
         Raises:
             Broken: it is another one.
         """
         if Part.KNOWLEDGE not in self.manifest.parts:
             return "This snapshot holds no knowledge base."
-        wanted = staging.knowledge_document(self.ctx, self.store, self.manifest)
-        imported = "kb_entries" not in self.manifest.tables
+        wanted = self._document
+        if wanted is None:  # a recovery that was killed goes on after it was checked
+            wanted = staging.knowledge_document(self.ctx, self.store, self.manifest)
+        imported = not self._in_tables()
         if imported:
             self._borrowed.attach(ctx)
-            if self._live_document(ctx) != wanted:
+            if self._document_of(ctx.shop) != wanted:
                 why = f"Recovered from the backup {self.manifest.id}"
                 self._borrowed.restore_document(ctx, actor, wanted, why)
-        if self._live_document(ctx) != wanted:
+        if self._document_of(ctx.shop) != wanted:
             raise Broken(
                 "The knowledge base that stands in the database is not the one of the snapshot.",
                 "Restore it alone: restore.py ID --only knowledge.",
@@ -272,8 +277,24 @@ class Parts:
             raise Broken(f"{len(wrong):,} pictures are not what the snapshot says.")
         return f"{len(names):,} pictures, every one equal to its sha256."
 
-    def _live_document(self, ctx: Context) -> Any:
-        return json.loads(self._borrowed.canonical_json(ctx.shop))
+    def _stage_knowledge(self) -> str:
+        self._document = staging.knowledge_document(self.ctx, self.store, self.manifest)
+        if DATABASE not in self.planes or not self._in_tables():
+            return "Whole; it is imported once the database is in its place."
+        engine = self.planes[DATABASE].staged_engine()
+        try:
+            found = self._document_of(engine)
+        finally:
+            engine.dispose()
+        if found != self._document:
+            raise Broken("The knowledge base in the database is not the one in knowledge.json.")
+        return "The one in the database is the one in knowledge.json: zero differences."
+
+    def _in_tables(self) -> bool:
+        return "kb_entries" in self.manifest.tables
+
+    def _document_of(self, engine: Engine) -> Any:
+        return json.loads(self._borrowed.canonical_json(engine))
 
 
 def clear_other(targets: dict[str, str], temp: Path, snapshot_id: str) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Protocol
 
+from sqlalchemy import Engine
+
 
 class Plane(Protocol):
     """A place for a database, and the database that is built beside it."""
@@ -35,6 +37,9 @@ class Plane(Protocol):
         Raises:
             Broken: it is not what was backed up.
         """
+
+    def staged_engine(self) -> Engine:
+        """The staged database, to be read; the caller disposes of it."""
 
     def clear(self) -> None:
         """Remove what was staged."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from sqlalchemy import make_url
+from sqlalchemy import Engine, make_url
 
 from db.engine import control_engine
 from db.knowledge import VERSION_TABLE
@@ -89,6 +89,10 @@ class ServerPlane:
         proved = self._shop() if self.component.part is Part.DATABASE else self._control()
         self._dump.unlink()
         return " ".join([proved, *notes])
+
+    def staged_engine(self) -> Engine:
+        """See `Plane.staged_engine`."""
+        return control_engine(self._side_url())
 
     def clear(self) -> None:
         """See `Plane.clear`."""

@@ -12,6 +12,8 @@ from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
+from sqlalchemy import Engine
+
 from db.control import metadata
 from db.engine import control_engine, read_only_sqlite, sqlite_url
 from db.knowledge import VERSION_TABLE
@@ -19,6 +21,7 @@ from services.core.context import Context
 from services.core.errors import Broken, Conflict, Transient
 from services.protection import snapshots
 from services.protection.digests import open_copy
+from services.protection.matching import copy_engine
 from services.protection.model import Component, Manifest
 from services.protection.proving import aside
 from services.protection.references import statement
@@ -79,6 +82,10 @@ class _File:
                 "--fresh: it shows what would be lost, and can be undone.",
             )
         return "An empty database is there; it is set aside."
+
+    def staged_engine(self) -> Engine:
+        """See `Plane.staged_engine`."""
+        return copy_engine(self.staged)
 
     def clear(self) -> None:
         """See `Plane.clear`."""
