@@ -24,7 +24,7 @@ from services.protection.rescue.compare import compare, losses
 from services.protection.rescue.journal import Journal, Phase, pending, remove, save
 from services.protection.rescue.live import Live, LiveState
 from services.protection.rescue.plan import RestorePlan, require_no_more_lost
-from services.protection.rescue.staging import make_ready, safe_path, unpack_vectors
+from services.protection.rescue.staging import make_ready, safe_path
 from services.protection.rescue.words import (
     KnowledgeDiff,
     PlanLine,
@@ -32,6 +32,7 @@ from services.protection.rescue.words import (
     knowledge_diff,
     table_lines,
 )
+from services.protection.tar import unpack_members
 from tests.shops import add_order, build_shop
 
 TAKEN = datetime(2026, 11, 22, 9, 0, tzinfo=UTC)
@@ -376,7 +377,7 @@ def member(
 def test_an_archive_with_a_member_that_no_vector_folder_has_is_refused(tmp_path, bad):
     (tmp_path / "in").mkdir()
     with archive(member("chroma.sqlite3"), bad) as tar, pytest.raises(Broken, match="no vector"):
-        unpack_vectors(tar, tmp_path / "in", 4000)
+        unpack_members(tar, tmp_path / "in", 4000)
     assert set(tree(tmp_path)) <= {"in/chroma.sqlite3"}
 
 

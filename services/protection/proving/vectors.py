@@ -6,7 +6,6 @@ import json
 import os
 import subprocess
 import sys
-import tarfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -14,8 +13,8 @@ from typing import Any
 from services.core.errors import Broken, Transient
 from services.core.lineage import PARENT
 from services.core.settings import PROJECT_ROOT
+from services.protection import tar
 from services.protection.model import Component, Manifest, Neighbours
-from services.protection.rescue.staging import unpack_vectors
 from services.protection.sources.chroma import neighbours_of
 from services.protection.sources.chroma_export import file_name
 
@@ -37,11 +36,7 @@ def unpack(archive: Path, component: Component, folder: Path) -> None:
         Broken: it is no archive, or holds what no vector folder holds.
     """
     folder.mkdir(mode=0o700)
-    try:
-        with tarfile.open(archive, "r:") as tar:
-            unpack_vectors(tar, folder, component.plain_bytes)
-    except tarfile.TarError as error:
-        raise Broken(f"{component.name} is no archive that can be unpacked ({error}).") from error
+    tar.unpack(archive, folder, component.plain_bytes)
 
 
 def look(folder: Path, tables: Path, manifest: Manifest) -> str:
@@ -119,7 +114,8 @@ def _compare_neighbours(name: str, recorded: Sequence[Neighbours], found: dict[s
         if each.id not in answers or not same_neighbours(each, answers[each.id])
     ]
     exact = {each["id"]: each for each in found["exact"]}
-    wrong = [each for each in unlike if not _same_distances(each, exact.get(each.id))]
+    # The index may answer with another one at the same distance; the vectors may not differ.
+    wrong = [each for each in recorded if not _same_distances(each, exact.get(each.id))]
     if wrong:
         raise Broken(
             f"In the collection {name[:60]!r}, {len(wrong)} of {len(recorded)} sampled vectors "

@@ -6,7 +6,6 @@ import hashlib
 import json
 import os
 import sqlite3
-import tarfile
 import tempfile
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -21,7 +20,7 @@ from db.knowledge import restores
 from db.migrate import upgrade_knowledge
 from services.core.context import Context, prepare_folder
 from services.core.errors import Broken
-from services.protection import snapshots
+from services.protection import snapshots, tar
 from services.protection.model import Component, Manifest, Part, TableFacts
 from services.protection.rescue.boundary import reached
 from services.protection.rescue.folders import keep_links, staged, staging
@@ -109,43 +108,10 @@ def stage_vectors(
     archive = snapshots.fetch(ctx, store, manifest, component.name, work / "vectors.tar")
     reached("vectors fetched")
     folder = staging(move)
-    with tarfile.open(archive, "r:") as tar:
-        unpack_vectors(tar, folder, component.plain_bytes)
+    tar.unpack(archive, folder, component.plain_bytes)
     archive.unlink()
     keep_links(move)
     staged(move)
-
-
-def unpack_vectors(tar: tarfile.TarFile, folder: Path, limit: int) -> None:
-    """Unpack plain files and folders only, into an empty folder.
-
-    A tampered index file is code that runs in the shop (Chroma unpickles one), so nothing
-    gets here whose digest was not checked, and nothing leaves `folder`.
-
-    Args:
-        limit: bytes that all files together may have.
-
-    Raises:
-        Broken: a member is a link, a device, hidden, sparse or leads elsewhere.
-    """
-    total = 0
-    for member in tar:
-        path = PurePosixPath(member.name)
-        plain = member.type in (tarfile.REGTYPE, tarfile.AREGTYPE) and not member.sparse
-        total += member.size
-        if (
-            not (plain or member.isdir())
-            or path.is_absolute()
-            or any(part == ".." or part.startswith(".") for part in path.parts)
-            or "\\" in member.name
-            or total > limit
-        ):
-            raise Broken(
-                "The vector archive holds a member that no vector folder holds "
-                f"({member.name[:80]!r}); nothing was unpacked over live data.",
-                "Use another snapshot, and find out who altered this one.",
-            )
-        tar.extract(member, folder, filter="data")
 
 
 def stage_images(
