@@ -32,6 +32,8 @@ ROOMS = (
     Room("overview", "Overview", ":material/shield:", "", Permission.OVERVIEW_VIEW),
     Room("knowledge", "Entries", ":material/menu_book:", "Knowledge base", Permission.KB_VIEW),
     Room("backups", "Backups", ":material/backup:", "Protection", Permission.BACKUP_VIEW),
+    Room("retention", "Retention", ":material/event_repeat:", "Protection", Permission.BACKUP_VIEW),
+    Room("store", "Store", ":material/database:", "Protection", Permission.BACKUP_VIEW),
     Room("monitoring", "Monitoring", ":material/monitoring:", "Watch", Permission.MONITORING_VIEW),
     Room("accounts", "Accounts", ":material/badge:", "People", Permission.ACCOUNTS_MANAGE),
     Room("audit", "Audit log", ":material/receipt_long:", "People", Permission.AUDIT_VIEW),

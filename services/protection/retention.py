@@ -278,16 +278,17 @@ def _shrunk(rows: list[SnapshotRow]) -> Iterable[Hold]:
     if not made:
         return
     newest, before = made[0], made[1 : 1 + COMPARED]
+    shrunk = []
     for table in sorted({name for row in before for name in row.headline}):
         usual = statistics.median(row.headline.get(table, 0) for row in before)
         now = newest.headline.get(table, 0)
-        if usual < TINY_TABLE or (now and usual < SMALL_TABLE) or now * 2 >= usual:
-            continue
+        if usual >= TINY_TABLE and not (now and usual < SMALL_TABLE) and now * 2 < usual:
+            shrunk.append(f"{table} has {now:,} rows instead of {usual:,.0f}")
+    if shrunk:
         yield Hold(
-            f"shrunk {table}",
-            f"The table {table} has {now:,} rows in the newest backup; in those before it, "
-            f"{usual:,.0f}.",
-            "If rows were lost, the old backups are the way back to them. If the shop was "
-            "tidied up, confirm on the page; after some more backups this passes by itself.",
+            "shrunk",
+            f"The shop lost rows: in the newest backup, {', '.join(shrunk)}.",
+            "If that was an accident, the old backups are the way back. If the shop was tidied "
+            "up, confirm on the page; after some more backups this passes by itself.",
             confirmable=True,
         )

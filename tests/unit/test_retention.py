@@ -296,7 +296,7 @@ def test_a_table_that_shrank_abnormally_holds(before, now, held):
         *(row(NOW - timedelta(days=back), headline={"orders": before, "users": 5})
           for back in range(1, 9)),
     ]  # fmt: skip
-    assert holds(planned(rows)) == (["shrunk orders"] if held else [])
+    assert holds(planned(rows)) == (["shrunk"] if held else [])
 
 
 def test_what_is_normal_is_the_middle_of_the_seven_before_and_no_safety_snapshot():
@@ -307,7 +307,7 @@ def test_what_is_normal_is_the_middle_of_the_seven_before_and_no_safety_snapshot
     ]
     plan = planned(rows)
     assert plan.holds[0].message == (
-        "The table orders has 100 rows in the newest backup; in those before it, 300."
+        "The shop lost rows: in the newest backup, orders has 100 rows instead of 300."
     )
     empty = row(NOW + timedelta(minutes=1), reason="safety", headline={"orders": 0})
     rows[0] = replace(rows[0], headline={"orders": 290})
