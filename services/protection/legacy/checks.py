@@ -9,20 +9,19 @@ from pathlib import Path
 from db.shop import SHOP_TABLES
 from services.core.errors import Broken, Misconfigured
 from services.protection import digests
-from services.protection.digests import FileFacts
 
 _HEADER = b"SQLite format 3\0"
 _WAL = 2
 
 
-def database(path: Path, name: str) -> tuple[FileFacts, tuple[str, ...]]:
+def database(path: Path, name: str) -> tuple[str, ...]:
     """Prove that a file is a whole SQLite database of the shop.
 
     Args:
         name: of the old backup, for people.
 
     Returns:
-        What is in it, and what is to be told about it.
+        What is to be told about it.
 
     Raises:
         Broken: it is empty, cut short, damaged or no database.
@@ -41,8 +40,7 @@ def database(path: Path, name: str) -> tuple[FileFacts, tuple[str, ...]]:
     # The count in the header is right only where the version beside it was written with it.
     if head[24:28] == head[92:96] and pages * page > size:
         raise _refused(name, f"was cut short: {size:,} of {pages * page:,} bytes are there")
-    facts = _facts(path, name)
-    missing = SHOP_TABLES - facts.tables.keys()
+    missing = SHOP_TABLES - _tables(path, name)
     if missing:
         raise Misconfigured(
             f"The legacy backup {name} is not InsightShop's: it has no table "
@@ -55,19 +53,20 @@ def database(path: Path, name: str) -> tuple[FileFacts, tuple[str, ...]]:
             "Database: it was in WAL mode when the old script copied the file alone; what was "
             "committed but not in the file yet is missing."
         )
-    return facts, tuple(notes)
+    return tuple(notes)
 
 
-def _facts(path: Path, name: str) -> FileFacts:
+def _tables(path: Path, name: str) -> frozenset[str]:
+    """Its tables, once SQLite and the desk have read every page of them."""
     try:
         with closing(digests.open_copy(path)) as connection:
-            verdict = connection.execute("PRAGMA integrity_check(1)").fetchone()[0]
-        facts = digests.file_facts(path) if verdict == "ok" else FileFacts(str(verdict), {}, 0)
+            verdict = str(connection.execute("PRAGMA integrity_check(1)").fetchone()[0])
+        tables = frozenset(digests.table_digests(path)) if verdict == "ok" else frozenset()
     except (sqlite3.Error, digests.Damaged) as error:
         raise _refused(name, "is damaged or no database") from error
-    if facts.verdict != "ok":
-        raise _refused(name, f"is damaged ({facts.verdict[:120]})")
-    return facts
+    if verdict != "ok":
+        raise _refused(name, f"is damaged ({verdict[:120]})")
+    return tables
 
 
 def _refused(name: str, what: str) -> Broken:

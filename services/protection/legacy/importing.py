@@ -11,7 +11,7 @@ import io
 import shutil
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -19,28 +19,30 @@ from typing import Any
 
 from sqlalchemy import Engine
 
+from db.engine import sqlite_file, sqlite_url
 from db.knowledge import VERSION_TABLE
 from services.core.access import Actor
 from services.core.context import Context
 from services.core.errors import Broken, Conflict, Misconfigured
 from services.core.jobs import JobHandle
-from services.protection import catalog, digests, leftovers, matching
+from services.protection import catalog, leftovers, matching
+from services.protection.captured import Captured, Measured, captured
 from services.protection.keys import keys_of
 from services.protection.legacy import archive, checks
 from services.protection.legacy.listing import REASON
 from services.protection.legacy.model import Kind, LegacyBackup, LegacyObject
 from services.protection.legacy.places import ReadOnly
+from services.protection.legacy.sql_load import loaded
 from services.protection.manifest import new_snapshot_id, to_json
 from services.protection.model import (
     CollectionFacts,
     Manifest,
     Neighbours,
     Part,
-    TableFacts,
     VectorMatch,
 )
 from services.protection.sending import Sender
-from services.protection.sources import chroma, sqlite
+from services.protection.sources import chroma
 from services.protection.stores.base import PIECE, Store
 from services.protection.tar import TarReader
 from services.protection.workspace import require_room, workspace
@@ -84,7 +86,8 @@ def bring_in(
         require_room(folder, _TIMES * backup.size)
         work = _Import(ctx, place, store, handle, folder, backup, span)
         try:
-            return work.run(actor, knowledge)
+            with ExitStack() as held:
+                return work.run(actor, knowledge, held)
         except BaseException:
             work.take_back()
             raise
@@ -104,15 +107,11 @@ class _Import:
     notes: list[str] = field(default_factory=list)
     seconds: dict[str, float] = field(default_factory=dict)
     sources: list[dict[str, Any]] = field(default_factory=list)
-    tables: dict[str, TableFacts] = field(default_factory=dict)
-    violations: int = 0
-    engines: dict[str, str] = field(default_factory=dict)
     tools: dict[str, str] = field(default_factory=dict)
-    revisions: dict[str, str] = field(default_factory=dict)
     collections: dict[str, CollectionFacts] = field(default_factory=dict)
     neighbours: dict[str, tuple[Neighbours, ...]] = field(default_factory=dict)
     match: VectorMatch | None = None
-    database: Engine | None = None
+    state: Captured | None = None  # of the old database
     _listed: bool = False
 
     def __post_init__(self) -> None:
@@ -125,18 +124,18 @@ class _Import:
             keys_of(self.ctx.settings).recipients,
         )
 
-    def run(self, actor: Actor, knowledge: Knowledge) -> Manifest:
+    def run(self, actor: Actor, knowledge: Knowledge, held: ExitStack) -> Manifest:
         """Everything, in order: nothing is sent before all of it was fetched and checked."""
-        database = vectors = None
+        vectors = None
         if self.backup.database is not None:
-            database = self._database(self.backup.database)
+            self.state = self._database(self.backup.database, held)
         if self.backup.vectors is not None:
-            vectors = self._vectors(self.backup.vectors, alone=database is None)
+            vectors = self._vectors(self.backup.vectors)
         self.store.check()
         leftovers.begin(self.ctx, self.sender.snapshot_id)
-        if database is not None:
+        if self.state is not None:
             with self._step("Packing and sending the database", "send database", 0.5):
-                self._send_database(database, knowledge)
+                self._send_database(self.state, knowledge)
         if vectors is not None:
             with self._step("Sending the vectors", "send vectors", 0.7):
                 self._send_vectors(vectors)
@@ -156,26 +155,33 @@ class _Import:
         if not self._listed and self.sender.take_back():
             leftovers.end(self.ctx, self.sender.snapshot_id)
 
-    def _database(self, found: LegacyObject) -> Path:
-        with self._step(f"Fetching {_name(found)}", "fetch database", 0.0):
+    def _database(self, found: LegacyObject, held: ExitStack) -> Captured:
+        """The old database, proven whole, as a backup of a live one would see it."""
+        name = _name(found)
+        with self._step(f"Fetching {name}", "fetch database", 0.0):
             path = self._fetch(found, "database")
         with self._step("Checking the old database", "check database", 0.25):
-            if found.kind is Kind.SQL:
-                raise Misconfigured(
-                    f"{_name(found)} is a PostgreSQL backup, and the shop runs on SQLite; "
-                    "nothing was made of it.",
-                    "Point DATABASE_URL at a PostgreSQL server to bring it back there.",
-                )
-            facts, notes = checks.database(path, _name(found))
-        self.tables = {name: TableFacts(*each) for name, each in facts.tables.items()}
-        self.violations = facts.foreign_key_violations
-        self.notes += notes
-        self.engines["database"] = "sqlite"
-        self.revisions["knowledge"] = sqlite.revision(path, VERSION_TABLE)
-        self.database = matching.copy_engine(path)
-        return path
+            if found.kind is Kind.SQLITE:
+                self.notes += checks.database(path, name)
+                url = sqlite_url(path)
+            else:
+                url = held.enter_context(loaded(self._server(name), path, name))
+            folder = self.folder / "captured"
+            folder.mkdir(mode=0o700)
+            tools = self.ctx.settings.postgres_tools
+            return held.enter_context(captured(url, Part.DATABASE, folder, tools))
 
-    def _vectors(self, found: LegacyObject, *, alone: bool) -> Path | None:
+    def _server(self, name: str) -> str:
+        url = self.ctx.settings.shop_database_url
+        if sqlite_file(url) is not None:
+            raise Misconfigured(
+                f"{name} is a PostgreSQL backup, and the shop runs on SQLite; nothing was made "
+                "of it.",
+                "Point DATABASE_URL at a PostgreSQL server to bring it back there.",
+            )
+        return url
+
+    def _vectors(self, found: LegacyObject) -> Path | None:
         """Unpack and prove the vectors; damaged ones beside a good database are left out."""
         with self._step(f"Fetching {_name(found)}", "fetch vectors", 0.3):
             packed = self._fetch(found, "vectors.tar.gz")
@@ -185,7 +191,7 @@ class _Import:
                 archive.unpack(packed, folder, _name(found))
                 self._read_out(folder, _name(found))
         except Broken as error:
-            if alone:
+            if self.state is None:
                 raise
             self.notes.append(f"Vectors: {error.message} The database is here without them.")
             self.handle.say(error.message)
@@ -204,23 +210,16 @@ class _Import:
             raise archive.refused(name, "can't be opened as Chroma collections")
         self.tools["chromadb"] = exported.version
         self.collections, self.neighbours = exported.facts, exported.neighbours
-        if self.database is not None and (ids := matching.vector_ids(folder)) is not None:
-            products = matching.products_of(self.database)
+        if self.state is not None and (ids := matching.vector_ids(folder)) is not None:
+            products = matching.products_of(self.state.engine())
             self.match = matching.compare(products, ids)
             self.notes += matching.explain(self.match, products)
 
-    def _send_database(self, path: Path, knowledge: Knowledge) -> None:
-        name = "database.sqlite3.zst"
-        with open(path, "rb", buffering=0) as file:
-            self.sender.send(
-                name,
-                Part.DATABASE,
-                file,
-                f"zstd -d {name} -o database.sqlite3 && sqlite3 database.sqlite3",
-                compress=True,
-            )
-        if self.database is not None and self.tables.keys() >= _KB_TABLES:
-            document = io.BytesIO(knowledge(self.database))
+    def _send_database(self, state: Captured, knowledge: Knowledge) -> None:
+        state.measure()
+        state.send(self.sender, Part.DATABASE, lambda _share: None)
+        if state.table_names >= _KB_TABLES:
+            document = io.BytesIO(knowledge(state.engine()))
             self.sender.send(
                 "knowledge.json", Part.KNOWLEDGE, document, "any JSON reader", compress=False
             )
@@ -278,6 +277,8 @@ class _Import:
         return path
 
     def _manifest(self, actor: Actor) -> Manifest:
+        state = self.state
+        found = state.measured() if state else Measured({}, 0)
         return Manifest(
             id=self.sender.snapshot_id,
             instance=self.sender.instance,
@@ -286,19 +287,19 @@ class _Import:
             asked_by=actor.name,
             host=self.ctx.host,
             components=tuple(self.sender.components),
-            tables=self.tables,
-            foreign_key_violations=self.violations,
+            tables=found.tables,
+            foreign_key_violations=found.foreign_key_violations,
             collections=self.collections,
             image_count=0,
             image_bytes=0,
-            revisions=self.revisions,
-            tools=self.tools,
+            revisions={"knowledge": state.revision(VERSION_TABLE)} if state else {},
+            tools=self.tools | (state.tools if state else {}),
             step_seconds={name: round(took, 3) for name, took in self.seconds.items()},
-            engines=self.engines,
+            engines={"database": state.engine_name} if state else {},
             neighbours=self.neighbours,
             match=self.match,
             notes=tuple(self.notes),
-            extra={"table_digest": digests.DIGEST, "legacy": self.sources},
+            extra={"legacy": self.sources} | ({"table_digest": state.digest} if state else {}),
         )
 
     @contextmanager
