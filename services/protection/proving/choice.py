@@ -50,17 +50,13 @@ def choose(rows: Sequence[SnapshotRow], now: datetime) -> tuple[str, ...]:
     newest = max(able, key=lambda row: (row.created_at, row.id))
     chosen = [] if newest.verified_at else [newest.id]
     waiting = sorted(
-        (row for row in able if row.id not in chosen),
+        (row for row in able if row.id not in chosen and not _rests(row, now)),
         key=lambda row: (proven_since(row), row.id),
     )
     daily = math.ceil(len(able) / _CYCLE_DAYS)
     late = sum(now - proven_since(row) >= _LATE for row in waiting)
     most = max(daily, min(late, _CATCH_UP * daily))
-    chosen += [
-        row.id
-        for row in waiting[:most]
-        if row.verified_at is None or now - row.verified_at >= _REST
-    ]
+    chosen += [row.id for row in waiting[:most]]
     return tuple(chosen)
 
 
@@ -79,6 +75,10 @@ def due(rows: Sequence[SnapshotRow], now: datetime) -> Due:
 def proven_since(row: SnapshotRow) -> datetime:
     """When it was last known to be good: its last proof, or its making."""
     return row.verified_at or row.created_at
+
+
+def _rests(row: SnapshotRow, now: datetime) -> bool:
+    return row.verified_at is not None and now - row.verified_at < _REST
 
 
 def _can_be_read(row: SnapshotRow) -> bool:

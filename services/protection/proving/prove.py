@@ -32,7 +32,7 @@ from services.protection.model import Component, Manifest, Part, VectorMatch
 from services.protection.proving import aside, pictures, vectors
 from services.protection.proving.aside import Restored
 from services.protection.proving.evidence import Evidence, Step
-from services.protection.reading import fetch, picture_list
+from services.protection.reading import component_of, fetch, picture_list
 from services.protection.stores.base import Store
 from services.protection.workspace import require_room
 
@@ -162,11 +162,7 @@ class _Proving:
         return self.fetched[name]
 
     def _component(self, part: Part) -> Component:
-        return next(
-            found
-            for found in self.manifest.components
-            if found.part is part and not found.name.endswith(".parquet")
-        )
+        return component_of(self.manifest, part)
 
     def _manifest(self) -> str:
         key = manifest_key(self.manifest.instance, self.manifest.id)
@@ -191,7 +187,7 @@ class _Proving:
                 share = min(1.0, (before + count) / total)
                 self.handle.progress(self._at(0.01 + 0.39 * share))
 
-            target = self.objects / component.name
+            target = self.objects / component.opened_name
             try:
                 self.fetched[component.name] = fetch(
                     self.ctx, self.store, self.manifest, component.name, target, moved
@@ -216,7 +212,7 @@ class _Proving:
         else:
             from services.protection.proving import aside_server
 
-            self.restored = aside_server.shop_database(self.ctx, path)
+            self.restored = aside_server.shop_database(self.ctx, self.handle.id, path)
         return aside.compare(self.restored, self.manifest)
 
     def _control(self) -> str:
@@ -227,7 +223,7 @@ class _Proving:
         else:
             from services.protection.proving import aside_server
 
-            revision = aside_server.control_database(self.ctx, path)
+            revision = aside_server.control_database(self.ctx, self.handle.id, path)
         recorded = self.manifest.revisions.get("control", "")
         if revision != recorded:
             raise Broken(

@@ -1,0 +1,215 @@
+"""A furnished shop with real vectors and pictures, and ways to damage a stored backup of it."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import shutil
+import sqlite3
+import tempfile
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import zstandard
+from PIL import Image
+from sqlalchemy import update
+
+from db.control import snapshots as snapshots_table
+from db.engine import write
+from services.core import jobs
+from services.core.access import Actor
+from services.core.context import Context, open_context
+from services.core.settings import Settings, load_settings
+from services.knowledge.rehearsal import reimport
+from services.protection.manifest import manifest_key, to_json
+from services.protection.model import Component, Manifest
+from services.protection.proving.evidence import Evidence
+from services.protection.proving.prove import Borrowed, prove
+from services.protection.stores import open_store
+from services.protection.workspace import workspace
+from services.shop.attach import attach
+from services.shop.sample.vectors import write_vectors
+from tests.conftest import person
+from tests.faults.scene import back_up, furnish
+from tests.shops import build_shop
+
+PRODUCTS = 40
+"""As `build_shop` makes them."""
+
+
+def product(number: int) -> dict[str, Any]:
+    """As much of a product as its vector is made of."""
+    return {
+        "id": number,
+        "name": f"Product {number}",
+        "description": f"Soft {number % 7} wool, {number % 3} warm {number}",
+        "category": "women",
+        "color": "navy",
+        "fabric": "wool",
+        "clothing_type": "dress",
+        "occasion": "work",
+        "price": "20",
+        "brand_other": "own",
+        "sale_enabled": False,
+        "is_active": True,
+    }
+
+
+def furnish_fully(
+    ctx: Context, products: range = range(1, PRODUCTS + 1), *, vectors: bool = True
+) -> None:
+    """Knowledge base, a real Chroma folder with a vector for each product, real pictures."""
+    furnish(ctx, pictures=False)
+    if vectors:
+        write_vectors(ctx.settings.vector_dir, [product(number) for number in products])
+    for number, name in enumerate(("1.png", "2.png", "looks/3.png")):
+        path = ctx.settings.images_dir / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (12, 12), (number * 40, 90, 120)).save(path)
+
+
+_BUILT: dict[bool, tuple[Path, Manifest]] = {}
+
+
+def furnished_desk(folder: Path, factory: pytest.TempPathFactory, *, vectors: bool) -> Manifest:
+    """A desk and a shop with everything below `folder`, and a backup of it; built once.
+
+    Args:
+        vectors: a real Chroma folder, too; opening one takes a second in every drill.
+    """
+    if vectors not in _BUILT:
+        template = factory.mktemp("furnished")
+        ctx = open_context(desk_settings(template))
+        try:
+            path = ctx.settings.shop_sqlite_path
+            assert path is not None
+            build_shop(path)
+            attach(ctx)
+            furnish_fully(ctx, vectors=vectors)
+            _BUILT[vectors] = template, back_up(ctx, person("admin"))
+        finally:
+            ctx.close()
+    template, made = _BUILT[vectors]
+    shutil.copytree(template, folder, dirs_exist_ok=True)
+    return made
+
+
+def desk_settings(folder: Path, **more: Any) -> Settings:
+    """As the fixture `settings` has them."""
+    return load_settings(
+        env_file=folder / "none.env", desk_home=folder / "desk", shop_root=folder / "shop", **more
+    )
+
+
+def stored(ctx: Context, key: str) -> Path:
+    """Where the local store keeps an object."""
+    path = Path(ctx.settings.store_url.removeprefix("file:")) / key
+    path.chmod(0o600)
+    return path
+
+
+def flip(path: Path) -> None:
+    """Change one bit in the middle of a file."""
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(bytes(data))
+
+
+def put_manifest(ctx: Context, manifest: Manifest) -> None:
+    """Put a manifest in the place of the stored one, as whoever may write everywhere would."""
+    data = to_json(manifest)
+    open_store(ctx.settings).put(manifest_key(manifest.instance, manifest.id), io.BytesIO(data))
+    with write(ctx.control) as connection:
+        connection.execute(
+            update(snapshots_table)
+            .where(snapshots_table.c.id == manifest.id)
+            .values(manifest_sha256=hashlib.sha256(data).hexdigest())
+        )
+
+
+def forge(
+    ctx: Context, manifest: Manifest, name: str, change: Callable[[bytes], bytes]
+) -> Manifest:
+    """Change what is in a component, and recompute every digest of it that the manifest has."""
+    (old,) = (found for found in manifest.components if found.name == name)
+    path = stored(ctx, old.key)
+    data = path.read_bytes()
+    plain = zstandard.decompress(data, old.plain_bytes) if old.compression == "zstd" else data
+    plain = change(plain)
+    packed = zstandard.compress(plain) if old.compression == "zstd" else plain
+    path.write_bytes(packed)
+    new = replace(
+        old,
+        plain_bytes=len(plain),
+        plain_sha256=hashlib.sha256(plain).hexdigest(),
+        stored_bytes=len(packed),
+        stored_sha256=hashlib.sha256(packed).hexdigest(),
+    )
+    forged = replace(manifest, components=_with(manifest.components, old, new))
+    put_manifest(ctx, forged)
+    return forged
+
+
+def in_sqlite(*statements: str) -> Callable[[bytes], bytes]:
+    """Run statements in a database given as bytes."""
+
+    def change(data: bytes) -> bytes:
+        with tempfile.NamedTemporaryFile(suffix=".sqlite3") as file:
+            Path(file.name).write_bytes(data)
+            with closing(sqlite3.connect(file.name)) as database, database:
+                for statement in statements:
+                    database.execute(statement)
+            return Path(file.name).read_bytes()
+
+    return change
+
+
+def in_json(change: Callable[[Any], None]) -> Callable[[bytes], bytes]:
+    """Change a JSON document given as bytes."""
+
+    def changed(data: bytes) -> bytes:
+        values = json.loads(data)
+        change(values)
+        return json.dumps(values).encode()
+
+    return changed
+
+
+def _with(
+    components: tuple[Component, ...], old: Component, new: Component
+) -> tuple[Component, ...]:
+    return tuple(new if found is old else found for found in components)
+
+
+def proven(ctx: Context, actor: Actor, manifest: Manifest) -> Evidence:
+    """What a drill finds, without writing it down."""
+    found: list[Evidence] = []
+
+    def work(handle: jobs.JobHandle) -> dict[str, object]:
+        with workspace(ctx, handle.id) as folder:
+            store = open_store(ctx.settings)
+            found.append(prove(ctx, store, handle, manifest, folder, Borrowed(reimport)))
+        return {}
+
+    jobs.run(ctx, jobs.create(ctx, actor, "drill", lock="drill"), work)
+    return found[0]
+
+
+def outcomes(evidence: Evidence) -> dict[str, bool | None]:
+    """Of each step: how it ended."""
+    return {step.name: step.passed for step in evidence.steps}
+
+
+def failed(evidence: Evidence) -> list[str]:
+    """The steps that found something wrong."""
+    return [step.name for step in evidence.steps if step.passed is False]
+
+
+def said(evidence: Evidence, name: str) -> str:
+    """What a step found."""
+    return next(step.found for step in evidence.steps if step.name == name)

@@ -1,0 +1,479 @@
+"""The door of drills: what is kept, what counts elsewhere, what the command line says."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from sqlalchemy import select, update
+
+from db.control import drills as drills_table
+from db.control import snapshots as snapshots_table
+from db.engine import read, write
+from services import backup, drill, monitor
+from services.core import audit, jobs
+from services.core.context import Context, open_context
+from services.core.errors import Broken, Conflict, Invalid, Misconfigured, Refused, Transient
+from services.core.jobs import JobState
+from services.core.settings import PROJECT_ROOT, Settings
+from services.protection import catalog
+from services.protection.manifest import manifest_key
+from services.protection.model import DayMark, Manifest, Storage
+from services.protection.proving import prove as proving
+from services.protection.proving import records
+from services.protection.stores import open_store
+from services.watch.posture import State
+from tests.drills import desk_settings, flip, furnished_desk, stored
+
+KEY = "a-signing-key-of-more-than-32-characters"
+
+
+@pytest.fixture
+def desk(tmp_path, tmp_path_factory) -> Manifest:
+    return furnished_desk(tmp_path, tmp_path_factory, vectors=False)
+
+
+@pytest.fixture
+def settings(desk, tmp_path) -> Settings:
+    return desk_settings(tmp_path)
+
+
+@pytest.fixture
+def made(desk, ctx) -> Manifest:
+    """A backup of a shop with everything but vectors."""
+    return desk
+
+
+@pytest.fixture
+def elsewhere(ctx, made, tmp_path) -> Iterator[Context]:
+    """Another desk that sees the same store, as the one where the identity lies would."""
+    settings = desk_settings(tmp_path / "other", backup_store_url=ctx.settings.store_url)
+    context = open_context(settings)
+    catalog.refresh(context, open_store(context.settings))
+    yield context
+    context.close()
+
+
+def evidence_files(ctx: Context) -> list[Path]:
+    root = Path(ctx.settings.store_url.removeprefix("file:"))
+    return sorted((root / "drills").rglob("*.json"))
+
+
+def audited(ctx: Context, admin, action: str) -> list[audit.AuditEvent]:
+    found = audit.events(ctx, admin, audit.AuditFilter(actions=(action,)))
+    return list(found.events)
+
+
+def test_a_passed_drill_is_on_the_snapshot_in_the_history_in_the_audit_log_and_in_the_store(
+    ctx, made, operator, admin
+):
+    assert catalog.find(ctx, made.id).verified_at is None
+    job = drill.run(ctx, operator, "latest")
+    row = catalog.find(ctx, made.id)
+    (kept,) = drill.history(ctx, operator)
+    assert job.state is JobState.SUCCEEDED and job.result["passed"]
+    assert row.verified_at == kept.at and row.drill_seconds == kept.seconds > 0
+    assert kept.passed and kept.asked_by == "Operator" and kept.id == job.id
+    assert [event.outcome for event in audited(ctx, admin, "drill.passed")] == ["done"]
+    (file,) = evidence_files(ctx)
+    assert file.relative_to(file.parents[3]).as_posix() == f"drills/default/{made.id}/{job.id}.json"
+    told = json.loads(file.read_bytes())
+    assert told["passed"] and told["steps"][0]["name"] == "Manifest"
+    assert backup.days(ctx, admin, 1)[0].mark is DayMark.VERIFIED
+    assert backup.snapshots(ctx, admin, state="verified").total == 1
+
+
+def test_a_failed_drill_takes_the_mark_away_is_audited_logged_and_puts_the_desk_at_risk(
+    ctx, made, operator, admin, caplog
+):
+    drill.run(ctx, operator, made.id)
+    assert monitor.posture(ctx, admin)[1].state is State.SAFE
+    flip(stored(ctx, next(c.key for c in made.components if c.name.startswith("database"))))
+    with caplog.at_level(logging.ERROR), pytest.raises(Broken, match="test restore of .* failed"):
+        drill.run(ctx, operator, made.id)
+    row = catalog.find(ctx, made.id)
+    assert row.verified_at is None and row.drill_seconds is None
+    assert "database.sqlite3.zst" in row.verify_error
+    assert [event.outcome for event in audited(ctx, admin, "drill.failed")] == ["failed"]
+    assert "test restore" in caplog.text
+    facts, posture = monitor.posture(ctx, admin)
+    assert posture.state is State.AT_RISK and facts.failed_proof is not None
+    assert any(finding.code in ("proof failed", "damaged") for finding in posture.findings)
+    assert [kept.passed for kept in drill.history(ctx, operator, made.id)] == [False, True]
+    assert backup.snapshots(ctx, admin, state="damaged").total == 1
+
+
+def test_reading_back_does_not_take_back_a_proof_that_failed(ctx, made, operator, monkeypatch):
+    with monkeypatch.context() as patched:
+        patched.setattr(proving.aside, "compare", _differs)
+        with pytest.raises(Broken):
+            drill.run(ctx, operator, made.id)
+    row = backup.verify(ctx, operator, made.id)
+    assert row.read_back_at is not None and "tables differ" in row.verify_error
+    drill.run(ctx, operator, made.id)
+    row = catalog.find(ctx, made.id)
+    assert row.verify_error is None and row.verified_at is not None
+
+
+def _differs(_restored, _manifest):
+    raise Broken("3 tables differ")
+
+
+def test_reading_back_something_else_takes_a_proof_away(ctx, made, operator):
+    drill.run(ctx, operator, made.id)
+    path = stored(ctx, made.components[0].key)
+    good = path.read_bytes()
+    flip(path)
+    with pytest.raises(Broken):
+        backup.verify(ctx, operator, made.id)
+    assert catalog.find(ctx, made.id).verified_at is None
+    path.write_bytes(good)
+    assert backup.verify(ctx, operator, made.id).verify_error is None
+
+
+def test_a_drill_on_another_desk_counts_here(ctx, made, elsewhere, operator):
+    drill.run(elsewhere, operator, made.id)
+    assert catalog.find(ctx, made.id).verified_at is None
+    backup.refresh(ctx, operator)
+    row, (kept,) = catalog.find(ctx, made.id), drill.history(ctx, operator)
+    assert row.verified_at == kept.at and row.drill_seconds == kept.seconds
+    assert kept == drill.history(elsewhere, operator)[0]
+    assert records.gather(ctx, open_store(ctx.settings)) == 0, "nothing is taken over twice"
+
+
+def test_of_several_drills_the_newest_speaks_in_whatever_order_they_arrive(
+    ctx, made, elsewhere, operator, monkeypatch
+):
+    drill.run(elsewhere, operator, made.id)
+    with monkeypatch.context() as patched:
+        patched.setattr(proving.aside, "compare", _differs)
+        with pytest.raises(Broken):
+            drill.run(elsewhere, operator, made.id)
+    backup.refresh(ctx, operator)
+    row = catalog.find(ctx, made.id)
+    assert row.verified_at is None and "tables differ" in row.verify_error
+    drill.run(elsewhere, operator, made.id)
+    backup.refresh(ctx, operator)
+    row = catalog.find(ctx, made.id)
+    assert row.verified_at is not None and row.verify_error is None
+
+
+def test_a_drill_elsewhere_does_not_heal_what_was_read_here_and_found_damaged(
+    ctx, made, elsewhere, operator
+):
+    drill.run(elsewhere, operator, made.id)
+    catalog.record_verification(ctx, made.id, "The picture is altered.")
+    backup.refresh(ctx, operator)
+    row = catalog.find(ctx, made.id)
+    assert row.verify_error == "The picture is altered." and row.verified_at is None
+
+
+@pytest.mark.parametrize(
+    "what", ["passed", "steps", "signature", "no signature", "manifest", "place"]
+)
+def test_evidence_that_was_altered_is_refused(ctx, made, tmp_path, operator, what, caplog):
+    signing = {} if what == "manifest" else {"backup_signing_key": KEY}
+    other = open_context(desk_settings(tmp_path / "other", backup_store_url=ctx.settings.store_url))
+    try:
+        catalog.refresh(other, open_store(other.settings))
+        drill.run(other, operator, made.id)
+    finally:
+        other.close()
+    (file,) = evidence_files(ctx)
+    here = ctx if what == "manifest" else _with(ctx, tmp_path, **signing)
+    values = json.loads(file.read_bytes())
+    if signing:
+        # As a desk with the key would have signed it, and then changed by somebody without.
+        from services.protection.keys import keys_of
+        from services.protection.signing import canonical
+        from services.protection.signing import signed as sign
+
+        values = json.loads(sign(canonical(values), keys_of(here.settings)))
+    changes = {
+        "seconds": {"seconds": 0.1},
+        "steps": {"steps": values["steps"][:1]},
+        "signature": {"signature": (values.get("signature") or {}) | {"value": "0" * 64}},
+        "manifest": {"manifest_sha256": "0" * 64},
+        "place": {"place": "copy"},
+    }
+    if what == "no signature":
+        del values["signature"]
+    else:
+        values |= changes[what]
+    file.chmod(0o600)
+    file.write_text(json.dumps(values))
+    with caplog.at_level(logging.WARNING):
+        assert records.gather(here, open_store(here.settings)) == 0
+    assert "can't be used" in caplog.text
+    assert catalog.find(ctx, made.id).verified_at is None
+
+
+def _with(ctx: Context, tmp_path: Path, **more: object) -> Context:
+    settings = desk_settings(tmp_path, **more)
+    return Context(settings, ctx.control, ctx.shop, ctx.clock, ctx.host)
+
+
+def test_signed_evidence_counts_where_the_key_is_known(ctx, made, tmp_path, operator):
+    here = _with(ctx, tmp_path, backup_signing_key=KEY)
+    job = drill.run(ctx, operator, made.id)
+    kept = records.get(ctx, job.id)
+    records.send(here, open_store(here.settings), kept)
+    with write(ctx.control) as connection:
+        connection.execute(drills_table.delete())
+    assert records.gather(here, open_store(here.settings)) == 1
+    assert records.get(ctx, job.id) == kept
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"[]",
+        b"\xff\xfe",
+        b'{"kind": "drill"}',
+        b'{"kind": "drill", "format": 1, "at": "yesterday"}',
+        b"{" * 5000,
+        b"x" * ((1 << 20) + 1),
+    ],
+)
+def test_what_is_no_evidence_at_all_stops_no_listing(ctx, made, operator, data):
+    path = Path(ctx.settings.store_url.removeprefix("file:")) / f"drills/default/{made.id}/ab.json"
+    path.parent.mkdir(parents=True)
+    path.write_bytes(data)
+    assert backup.refresh(ctx, operator).total == 1
+    assert drill.history(ctx, operator) == ()
+
+
+def test_evidence_of_a_backup_that_is_gone_is_left_alone(ctx, made, operator):
+    drill.run(ctx, operator, made.id)
+    with write(ctx.control) as connection:
+        connection.execute(drills_table.delete())
+        connection.execute(snapshots_table.delete())
+    assert records.gather(ctx, open_store(ctx.settings)) == 0
+
+
+def test_a_backup_that_vanishes_under_a_drill_is_no_failed_proof(
+    ctx, made, operator, admin, monkeypatch
+):
+    real = proving.fetch
+
+    def pruned(ctx, store, manifest, *rest):
+        store.delete(manifest_key(manifest.instance, manifest.id))
+        for component in manifest.components:
+            store.delete(component.key)
+        return real(ctx, store, manifest, *rest)
+
+    monkeypatch.setattr(proving, "fetch", pruned)
+    with pytest.raises(Conflict, match="Nothing was proven"):
+        drill.run(ctx, operator, made.id)
+    assert drill.history(ctx, operator) == () and evidence_files(ctx) == []
+    assert catalog.find(ctx, made.id).verify_error is None
+    assert len(audited(ctx, admin, "drill.inconclusive")) == 1
+
+
+def test_a_network_that_fails_is_no_failed_proof(ctx, made, operator, monkeypatch):
+    def cut(*_arguments):
+        raise Transient("The store does not answer.")
+
+    monkeypatch.setattr(proving, "fetch", cut)
+    with pytest.raises(Transient):
+        drill.run(ctx, operator, made.id)
+    row = catalog.find(ctx, made.id)
+    assert row.verify_error is None and drill.history(ctx, operator) == ()
+
+
+def test_evidence_that_cannot_be_written_to_the_store_still_counts_here(
+    ctx, made, operator, monkeypatch
+):
+    store_class = type(open_store(ctx.settings))
+
+    def full(_self, _key, _source):
+        raise Transient("No room.")
+
+    monkeypatch.setattr(store_class, "put", full)
+    assert drill.run(ctx, operator, made.id).state is JobState.SUCCEEDED
+    assert catalog.find(ctx, made.id).verified_at is not None
+
+
+def test_a_backup_runs_beside_a_drill_and_no_second_drill_does(ctx, made, operator):
+    job = jobs.create(ctx, operator, "drill", lock=drill.LOCK)
+    with pytest.raises(Refused, match="A drill is running"):
+        drill.run(ctx, operator, made.id)
+    assert backup.run(ctx, operator, "manual").state is JobState.SUCCEEDED
+    assert drill.current(ctx).id == job.id
+
+
+def test_what_cannot_be_opened_here_is_refused_with_where_to_run_it(ctx, made, operator):
+    _index(ctx, encrypted=True)
+    with pytest.raises(Misconfigured, match="encrypted") as refused:
+        drill.start(ctx, operator, made.id)
+    assert "where the identity lies" in refused.value.hint
+    _index(ctx, encrypted=False, storage=Storage.ARCHIVED.value)
+    with pytest.raises(Refused, match="archive"):
+        drill.start(ctx, operator, made.id)
+    with pytest.raises(Invalid, match="no place"):
+        drill.start(ctx, operator, made.id, "elsewhere")
+    with pytest.raises(Invalid, match="There is no snapshot"):
+        drill.start(ctx, operator, "20200101T000000Z-aaaa")
+    assert jobs.recent(ctx, ("drill",), 5) == []
+
+
+def _index(ctx: Context, **values: object) -> None:
+    with write(ctx.control) as connection:
+        connection.execute(update(snapshots_table).values(**values))
+
+
+def test_the_second_store_is_drilled_in_turn_and_speaks_for_itself(
+    ctx, made, operator, admin, tmp_path
+):
+    import shutil
+
+    source = Path(ctx.settings.store_url.removeprefix("file:"))
+    shutil.copytree(source, tmp_path / "copy")
+    here = _with(ctx, tmp_path, backup_copy_url=f"file:{tmp_path / 'copy'}")
+    drill.run(here, operator, made.id, "copy")
+    (kept,) = drill.history(here, operator)
+    assert kept.place == "copy" and catalog.find(ctx, made.id).verified_at is None
+    flip(tmp_path / "copy" / made.components[0].key)
+    with pytest.raises(Broken):
+        drill.run(here, operator, made.id, "copy")
+    row = catalog.find(ctx, made.id)
+    assert row.copy_error and row.verify_error is None
+    assert monitor.gather(ctx, admin).failed_proof is not None
+    drill.run(here, operator, made.id)
+    assert catalog.find(ctx, made.id).verified_at is not None
+    assert monitor.gather(ctx, admin).failed_proof is not None, "the copy is still unproven"
+
+
+def test_what_is_due_names_the_newest_first(ctx, made, manager):
+    assert drill.due(ctx, manager).chosen == (made.id,)
+
+
+def test_the_recovery_time_is_the_newer_of_drill_and_restore(ctx, made, operator, admin):
+    assert monitor.gather(ctx, admin).recovery is None
+    drill.run(ctx, operator, made.id)
+    recovery = monitor.gather(ctx, admin).recovery
+    assert recovery.how == "drill" and recovery.seconds == catalog.find(ctx, made.id).drill_seconds
+
+
+# --- the command line ---
+
+
+def cli(ctx: Context, *arguments: str, **more: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, str(PROJECT_ROOT / "services" / "drill.py"), *arguments],
+        env={**os.environ, **ctx.settings.as_environment(), **more},
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd="/",
+    )
+
+
+def answer(done: subprocess.CompletedProcess[str]) -> dict[str, object]:
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def test_the_command_line_proves_the_latest_and_says_so_in_json(ctx, made):
+    done = cli(ctx, "latest", "--json")
+    told = answer(done)
+    assert done.returncode == 0 and len(done.stdout.splitlines()) == 1
+    assert (told["state"], told["snapshot"], told["exit_code"]) == ("passed", made.id, 0)
+    assert {step["name"] for step in told["steps"]} >= {"Objects", "Database"}
+    assert told["recovery_seconds"] > 0
+    assert catalog.find(ctx, made.id).verified_at is not None
+
+
+def test_the_command_line_says_a_failed_proof_with_code_1_and_is_quiet_otherwise(ctx, made):
+    quiet = cli(ctx)
+    assert (quiet.returncode, quiet.stdout, quiet.stderr) == (0, "", "")
+    flip(stored(ctx, made.components[0].key))
+    done = cli(ctx, made.id, "--json")
+    told = answer(done)
+    assert done.returncode == 1 and (told["state"], told["passed"]) == ("failed", False)
+    assert [step["name"] for step in told["steps"] if step["passed"] is False] == ["Objects"]
+    assert "failed" in done.stderr and made.id in done.stderr
+
+
+def test_the_daily_run_proves_whose_turn_it_is_and_then_nothing(ctx, made, clock):
+    first = answer(cli(ctx, "--oldest-unproven", "--json"))
+    assert [one["snapshot"] for one in first["drills"]] == [made.id]
+    assert (first["state"], first["exit_code"]) == ("passed", 0)
+    second = answer(cli(ctx, "--oldest-unproven", "--json"))
+    assert (second["drills"], second["state"], second["exit_code"]) == ([], "passed", 0)
+
+
+def test_the_daily_run_goes_on_after_a_failure_and_ends_with_code_1(ctx, made, operator):
+    flip(stored(ctx, made.components[0].key))
+    good = backup.run(ctx, operator, "manual").result["snapshot"]
+    done = cli(ctx, "--oldest-unproven", "--json")
+    told = answer(done)
+    assert {one["snapshot"]: one["state"] for one in told["drills"]} == {
+        good: "passed", made.id: "failed",
+    }  # fmt: skip
+    assert (done.returncode, told["state"]) == (1, "failed")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        (("--oldest-unproven", "latest"), 3),
+        (("--place", "moon"), 3),
+        (("20200101T000000Z-aaaa",), 1),
+        (("--help",), 0),
+    ],
+)
+def test_the_exit_codes_of_what_cannot_be_done(ctx, made, arguments, code):
+    assert cli(ctx, *arguments).returncode == code
+
+
+def test_a_machine_set_up_anew_finds_the_backups_in_the_store(ctx, made, tmp_path):
+    other = desk_settings(tmp_path / "fresh", backup_store_url=ctx.settings.store_url)
+    done = cli(SimpleNamespace(settings=other), "--json")
+    assert done.returncode == 0 and answer(done)["snapshot"] == made.id
+
+
+def test_an_encrypted_backup_without_its_identity_ends_with_code_3(ctx, made):
+    _index(ctx, encrypted=True)
+    done = cli(ctx, "--oldest-unproven", "--json")
+    assert done.returncode == 3 and answer(done)["state"] == "inconclusive"
+    assert "BACKUP_AGE_IDENTITY_FILE" in done.stderr
+
+
+def test_the_browser_starts_a_drill_in_a_process_of_its_own(ctx, made, operator):
+    import time
+
+    job = drill.start(ctx, operator, made.id)
+    deadline = time.monotonic() + 60
+    while not jobs.get(ctx, job.id).state.ended and time.monotonic() < deadline:
+        time.sleep(0.1)
+    ended = jobs.get(ctx, job.id)
+    assert ended.state is JobState.SUCCEEDED and ended.pid != os.getpid()
+    assert catalog.find(ctx, made.id).verified_at is not None
+
+
+def test_drills_of_the_other_tenants_are_none_of_ours(ctx, made, operator):
+    drill.run(ctx, operator, made.id)
+    with write(ctx.control) as connection:
+        connection.execute(update(drills_table).values(instance="eu"))
+    assert drill.history(ctx, operator) == ()
+    assert monitor.gather(ctx, operator).last_proof is None
+    with read(ctx.control) as connection:
+        assert connection.scalar(select(drills_table.c.instance)) == "eu"
+
+
+def test_a_proof_grows_old(ctx, made, operator, admin, clock):
+    drill.run(ctx, operator, made.id)
+    later = Context(
+        ctx.settings, ctx.control, ctx.shop, lambda: ctx.clock() + timedelta(days=31), ctx.host
+    )
+    codes = {finding.code for finding in monitor.posture(later, admin)[1].findings}
+    assert "proof old" in codes
