@@ -18,7 +18,7 @@ from services.core.settings import PROJECT_ROOT, Settings, load_settings
 from services.shop.attach import attach
 from tests.shops import build_shop
 
-pytest_plugins = ["tests.servers", "tests.postgres", "tests.faults.beside"]
+pytest_plugins = ["tests.servers", "tests.postgres", "tests.faults.beside", "tests.faults.matrix"]
 
 SHARED = PROJECT_ROOT.parent / "shared" / "insightshop"
 
