@@ -24,7 +24,7 @@ from services.protection.sources.pg_connect import (
     said,
 )
 from services.protection.sources.pg_side import not_live
-from services.protection.sources.pg_tools import Tools, tools_for
+from services.protection.sources.pg_tools import Tools, tools_of
 
 if TYPE_CHECKING:
     from psycopg import Connection
@@ -64,9 +64,9 @@ def restore_into(
         DeskError: the server, in words. The database is then half filled: drop it.
     """
     not_live(url, name)
-    tools = tools_for(url, folders)
-    items = _contents(tools, dump)
-    with connect(url, name) as connection, said():
+    with connect(url, name) as connection, said():  # the shop's own may be lost
+        tools = tools_of(connection.info.server_version // 10_000, folders)
+        items = _contents(tools, dump)
         strangers = _strangers(connection, tools, dump)
     command = [
         *(str(tools.pg_restore), f"--dbname={database_argument(name)}", f"--jobs={max(1, jobs)}"),
