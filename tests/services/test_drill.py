@@ -164,8 +164,8 @@ def test_a_backup_of_the_first_format_is_proven_without_what_it_did_not_know(ctx
 
 
 def test_a_folder_that_was_no_collection_when_backed_up_is_said_so(ctx, made, admin):
-
-    furnish(ctx, vectors=True)
+    shutil.rmtree(ctx.settings.vector_dir)
+    furnish(ctx, vectors=True, pictures=False)
     evidence = proven(ctx, admin, back_up(ctx, admin))
     assert evidence.passed
     assert "could not be read as collections when it was backed up" in said(evidence, "Vectors")
