@@ -100,7 +100,7 @@ def _first_page() -> None:
 def show_list(ctx: Context, actor: Actor, search: str, state: str, *, narrow: bool) -> None:
     """The list; a chosen row opens beside it."""
     page = st.session_state.get("page", 1)
-    found = backup.snapshots(ctx, actor, search=search, state=state, page=page, rows=ROWS)
+    found = _listed(ctx, actor, search, state, page)
     if found.store_error is not None:
         message, hint = found.store_error
         show_problem(
@@ -114,13 +114,19 @@ def show_list(ctx: Context, actor: Actor, search: str, state: str, *, narrow: bo
     if pages > 1:
         chosen = st.pagination(pages, key="page", bind="query-params")
         if chosen != page:  # the address named it, and only now it is known
-            found = backup.snapshots(ctx, actor, search=search, state=state, page=chosen, rows=ROWS)
+            found = _listed(ctx, actor, search, state, chosen)
     with slot, st.container(key="list_of_backups"):
         if found.rows:
             _table(ctx, found, narrow=narrow)
         else:
             _nothing(ctx, found, filtered=bool(search or state))
     _as_of(ctx, actor, found)
+
+
+def _listed(ctx: Context, actor: Actor, search: str, state: str, page: int) -> SnapshotPage:
+    # Times are shown in the viewer's zone, so a day that is searched for is the viewer's too.
+    zone = form.viewer_zone()
+    return backup.snapshots(ctx, actor, search=search, state=state, page=page, rows=ROWS, zone=zone)
 
 
 def _table(ctx: Context, found: SnapshotPage, *, narrow: bool) -> None:

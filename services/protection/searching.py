@@ -18,7 +18,8 @@ _FORMS = tuple(
     for form in (
         rf"{_YEAR}",
         rf"{_YEAR}[-/.](?P<month>\d\d?)",
-        rf"{_YEAR}[-/.]?(?P<month>\d\d?)[-/.]?(?P<day>\d\d?)",
+        rf"{_YEAR}[-/.](?P<month>\d\d?)[-/.](?P<day>\d\d?)",
+        rf"{_YEAR}(?P<month>\d\d)(?P<day>\d\d)",
         rf"(?P<day>\d\d?)\.\s?(?P<month>\d\d?)\.\s?{_YEAR}",
         rf"(?P<name>[a-z]{{3,9}})\.?,?\s+{_YEAR}",
         rf"(?:[a-z]{{3,9}},?\s+)?(?P<day>\d\d?)\.?\s+(?P<name>[a-z]{{3,9}})\.?,?\s+{_YEAR}",
