@@ -1,6 +1,6 @@
 """Door: look after this installation: check it, make its keys, sign its manifests.
 
-`python services/doctor.py check | keys | sign` (docs/keys.md).
+`python services/doctor.py check | keys | sign` (docs/keys.md) `| bucket` (docs/storage.md).
 """
 
 from __future__ import annotations
@@ -132,6 +132,8 @@ def _parser() -> argparse.ArgumentParser:
     which = signing.add_mutually_exclusive_group(required=True)
     which.add_argument("snapshots", nargs="*", default=[], metavar="ID", help="an id, or latest")
     which.add_argument("--all", action="store_true", help="every snapshot of this desk's list")
+    bucket = _add(commands, "bucket", "how the bucket is kept, and what would change", _bucket)
+    bucket.add_argument("--apply", action="store_true", help="change it, then read it back")
     return parser
 
 
@@ -201,6 +203,22 @@ def _sign(options: argparse.Namespace, answer: Answer) -> int:
     if not options.json:
         print(f"Signed {len(done.signed)}; {len(done.already)} were signed already.")
     return EXIT_FAILED if done.refused else EXIT_DONE
+
+
+def _bucket(options: argparse.Namespace, answer: Answer) -> int:
+    from services.protection import bucket, bucket_terminal
+
+    ctx = open_context(patient=True)
+    try:
+        found = bucket.plan(ctx)
+        if options.apply:
+            found = bucket.prepare(ctx, command_line_actor(), found)
+    finally:
+        ctx.close()
+    answer |= {"state": bucket_terminal.state(found), **bucket.as_details(found)}
+    if not options.json:
+        print(bucket_terminal.text(found))
+    return bucket_terminal.code(found)
 
 
 if __name__ == "__main__":

@@ -32,6 +32,7 @@ from services.core.errors import (
 from services.protection import archive, archive_index, bucket, catalog
 from services.protection.archive_model import Options, Retrieval, RetrievalState
 from services.protection.bucket import BucketPlan
+from services.protection.store_facts import StoreFacts, store_facts
 from services.protection.stores import open_store
 from services.protection.stores.base import Tier
 
@@ -39,6 +40,12 @@ log = logging.getLogger("desk.store")
 
 WAIT_SECONDS = 60
 """Between two looks of `retrieve --wait`."""
+
+
+def facts(ctx: Context, actor: Actor) -> StoreFacts:
+    """Where backups lie and who can read them; no store is asked, no secret is in it."""
+    require(actor, Permission.BACKUP_VIEW)
+    return store_facts(ctx)
 
 
 def bucket_plan(ctx: Context, actor: Actor, *, hurried: bool = False) -> BucketPlan:

@@ -13,7 +13,7 @@ from services.core.errors import DeskError, Refused
 from services.people import sessions
 from services.protection import catalog, matching
 from services.protection.model import Component, Manifest, Part, SnapshotRow, Storage
-from ui import drill_panel, restore_flow, session
+from ui import copy_status, drill_panel, restore_flow, retrieval, session
 from ui import format as form
 from ui.messages import say_after_rerun, show_error, shown_errors
 
@@ -26,6 +26,7 @@ REASONS = {
     "scheduled": "scheduled",
     "safety": "before a restore",
     "cron": "scheduled",
+    "legacy": "legacy",
 }
 STATE_COLOURS = {"verified": "green", "read back": "gray", "not checked": "gray", "damaged": "red"}
 """Of each state of a backup: its Markdown colour."""
@@ -92,7 +93,8 @@ def show(ctx: Context, actor: Actor, snapshot_id: str) -> None:
         tabs = dict(zip(titles, st.tabs(titles, key="panel_tab"), strict=True))
         if "Restore" in tabs:
             with tabs["Restore"], shown_errors():
-                restore_flow.show(ctx, actor, manifest)
+                if not retrieval.stands_before(ctx, actor, row):
+                    restore_flow.show(ctx, actor, manifest)
         with tabs["Proof"], shown_errors():
             drill_panel.show(ctx, actor, row)
         with tabs["Contents"], shown_errors():
@@ -143,6 +145,8 @@ def _contents(ctx: Context, actor: Actor, row: SnapshotRow, manifest: Manifest) 
         "Vectors": _matching(manifest),
         "Took": form.duration(sum(manifest.step_seconds.values())),
     }
+    if ctx.settings.copy_url is not None:
+        facts["Second copy"] = form.plain(copy_status.line(row, ctx.now()))
     st.table({"": list(facts), " ": list(facts.values())}, border="horizontal", hide_header=True)
     for note in manifest.notes:
         st.caption(f":material/info: {form.plain(note)}")

@@ -25,6 +25,7 @@ from services.protection.stores.s3_bucket import (
     Unsupported,
 )
 from services.protection.stores.s3_client import HURRIED, Patience, S3Place, place_of
+from services.protection.stores.s3_encryption import asked_for
 from services.protection.stores.s3_lifecycle import (
     OLD_VERSION_DAYS,
     Rule,
@@ -83,6 +84,7 @@ class BucketPlan:
     lines: tuple[Line, ...]
     stages: tuple[Stage, ...]
     warnings: tuple[str, ...]
+    notes: tuple[str, ...]
     foreign_rules: tuple[str, ...]  # ids of the lifecycle rules of others, which are kept
     fingerprint: str
 
@@ -195,9 +197,8 @@ def _plan(settings: Settings, place: S3Place, bucket: Bucket) -> BucketPlan:
     foreign = [rule for rule, _ in others(bucket.lifecycle, ids)]
     archived = next((rule for rule in ours(bucket.lifecycle, ids) if rule.get("Transitions")), None)
     warnings = (
-        *words.fees(settings),
         *words.of_others(foreign, place.prefix, settings.instance_id),
-        *words.about_archive(settings, bucket),
+        *words.fees(settings),
         *words.about_lock(settings, bucket),
     )
     told: list[Any] = [[line.item, line.now, line.will, line.verdict] for line in lines]
@@ -208,6 +209,7 @@ def _plan(settings: Settings, place: S3Place, bucket: Bucket) -> BucketPlan:
         lines,
         _stages(settings, archived, rules),
         warnings,
+        tuple(words.about_archive(settings, bucket)),
         tuple(str(rule.get("ID") or "(no id)") for rule in foreign),
         hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest(),
     )
@@ -340,12 +342,8 @@ def _old_version_days(settings: Settings) -> int:
 
 
 def _encryption(settings: Settings, place: S3Place) -> tuple[str, str]:
-    wanted = settings.backup_s3_encryption
-    if wanted == "auto":
-        wanted = "sse-s3" if place.is_aws else "none"
-    if wanted == "sse-kms":
-        return "aws:kms", settings.backup_s3_kms_key or ""
-    return ("AES256" if wanted == "sse-s3" else ""), ""
+    asked = asked_for(settings, place)
+    return asked.get("ServerSideEncryption", ""), asked.get("SSEKMSKeyId", "")
 
 
 def _place(settings: Settings, patience: Patience | None = None) -> S3Place:
@@ -376,4 +374,5 @@ def as_details(found: BucketPlan) -> dict[str, Any]:
         ],
         "foreign_rules": list(found.foreign_rules),
         "warnings": list(found.warnings),
+        "notes": list(found.notes),
     }

@@ -118,12 +118,8 @@ def fees(settings: Settings) -> Iterator[str]:
     if early:
         yield (
             f"ARCHIVE_AFTER_DAYS={max(day for day, _ in early)} would archive only what stays "
-            "longer, and avoid these fees."
+            "longer, without these fees."
         )
-    yield (
-        "Objects under 128 KB (the knowledge base, small lists) are not moved by AWS and stay in "
-        "Standard; they cost next to nothing there."
-    )
 
 
 def of_others(foreign: Sequence[Rule], prefix: str, instance: str) -> Iterator[str]:
@@ -150,7 +146,12 @@ def about_archive(settings: Settings, bucket: Bucket) -> Iterator[str]:
         return
     if bucket.found[Item.LIFECYCLE] is Found.UNSUPPORTED:
         yield "ARCHIVE_AFTER_DAYS is set, but this server archives nothing: all stays readable."
-    elif settings.archive_class != "GLACIER_IR":
+        return
+    yield (
+        "Objects under 128 KB (the knowledge base, small lists) are not moved by AWS and stay in "
+        "Standard; they cost next to nothing there."
+    )
+    if settings.archive_class != "GLACIER_IR":
         yield (
             f"After {settings.archive_after_days} days a restore or a drill first has to bring "
             "the snapshot back: that takes hours and has a price."

@@ -32,7 +32,7 @@ from tests.shops import build_shop
 
 @pytest.fixture
 def server(moto_server) -> Iterator[object]:
-    slow_archive(moto_server, 6)  # each HEAD and GET of an object is a look
+    slow_archive(moto_server, 8)  # each HEAD and GET of an object is a look
     yield moto_server
     slow_archive(moto_server, None)
 
@@ -89,7 +89,7 @@ def actions(ctx) -> list[str]:
         return list(found)
 
 
-def polled(ctx, times: int = 8):
+def polled(ctx, times: int = 12):
     for _ in range(times):
         found = store.poll(ctx)
     return found

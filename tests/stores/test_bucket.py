@@ -197,7 +197,7 @@ def test_a_server_without_all_this_says_so_per_line_and_nothing_crashes(desk, rc
     }
     done = store.apply_bucket(context, admin, plan)
     assert set(verdicts(done).values()) == {Verdict.UNSUPPORTED}
-    assert any("archives nothing" in warning for warning in done.warnings)
+    assert any("archives nothing" in note for note in done.notes)
     server = rclone_server.client()
     server.put_object(Bucket=bucket, Key="x", Body=io.BytesIO(b"still a bucket"))
 
@@ -267,8 +267,9 @@ def test_fees_for_removing_early_are_worked_out_before_they_are_paid(
     context = desk(
         moto_server, moto_server.make_bucket(), archive_after_days=days, archive_class=storage
     )
-    told = " ".join(store.bucket_plan(context, admin).warnings)
-    assert "128 KB" in told
+    plan = store.bucket_plan(context, admin)
+    told = " ".join(plan.warnings)
+    assert "128 KB" in " ".join(plan.notes)
     assert (says in told) if says else ("paid for nothing" not in told)
 
 
