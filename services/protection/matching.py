@@ -7,6 +7,7 @@ product makes the search answer with something that is not for sale.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
@@ -14,9 +15,12 @@ from sqlalchemy import Boolean, Engine, column, create_engine, inspect, select, 
 from sqlalchemy.pool import NullPool
 
 from db.engine import read
+from services.core.context import Context
 from services.protection import digests
 from services.protection.model import VectorMatch
 from services.protection.sources import chroma, chroma_ids
+
+log = logging.getLogger("desk.matching")
 
 COLLECTION = "insightshop_products"
 PREFIX = "product_"
@@ -108,6 +112,23 @@ def _why(found: VectorMatch, products: Mapping[str, bool]) -> str:
     )
     why = " and ".join(f"{count} {cause}" for count, cause in causes if count)
     return why if found.stray == listed else f"of the first {listed}: {why}"
+
+
+def live_notes(ctx: Context) -> tuple[str, ...]:
+    """What does not match in the shop as it is now, for the end of a restore.
+
+    Reads the products and the ids of the live vectors; a shop whose products or vectors can't
+    be read just now gives no note: a restore does not fail over this.
+    """
+    try:
+        ids = vector_ids(ctx.settings.vector_dir)
+        if ids is None:
+            return ()
+        products = products_of(ctx.shop)
+        return explain(compare(products, ids), products)
+    except Exception as error:  # whatever it is, what was restored stays restored
+        log.warning("products and vectors were not compared: %s", type(error).__name__)
+        return ()
 
 
 def mismatch(missing: int, stray: int) -> str:

@@ -7,7 +7,7 @@ import json
 import re
 from pathlib import Path
 
-from services import backup
+from services import backup, drill
 from services.core.settings import PROJECT_ROOT
 from services.protection.stores.base import OUR_FOLDERS
 
@@ -38,6 +38,15 @@ def test_the_backup_unit_and_the_crontab_call_the_door_as_it_is():
     for call in calls:
         options = call.split("services/backup.py")[1].split()
         backup._parser().parse_args(options)
+
+
+def test_the_drill_unit_and_the_crontab_call_the_door_as_it_is():
+    calls = [unit(DEPLOY / "insightshop-drill.service")["Service"]["execstart"]]
+    calls += [line for line in (DEPLOY / "crontab").read_text().splitlines() if "drill.py" in line]
+    assert len(calls) == 2
+    for call in calls:
+        options = drill._parser().parse_args(call.split("services/drill.py")[1].split())
+        assert options.oldest_unproven and not options.snapshot
 
 
 def test_every_timer_has_its_service_and_every_page_of_the_readme_its_file():

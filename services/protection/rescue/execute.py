@@ -19,7 +19,7 @@ from services.core.access import Actor
 from services.core.context import Context, prepare_folder
 from services.core.errors import Broken, DeskError, describe
 from services.core.jobs import JobHandle
-from services.protection import catalog, snapshots
+from services.protection import catalog, matching, snapshots
 from services.protection.model import Part
 from services.protection.reading import require_openable, require_way_back
 from services.protection.rescue import folders, putback, staging
@@ -133,6 +133,8 @@ class _Restore:
             self._close()
             raise_in_words(self._put_back(error))
         self._close()
+        if self.plan.parts & {Part.DATABASE, Part.VECTORS}:
+            self.outcome.notes += matching.live_notes(self.ctx)
         reached("verified")
         self.outcome.side = "new"
         record(self.ctx, self.handle.id, self.outcome)
