@@ -12,6 +12,8 @@ from sqlalchemy import URL, Connection, Engine, QueuePool, create_engine, event,
 
 BUSY_SECONDS = 5.0
 """How long a statement waits for another writer before it fails."""
+APPLICATION = "insightshop-desk"
+"""What `pg_stat_activity` shows for the desk's own connections."""
 PATIENT_SECONDS = 60.0
 """The same where nobody looks at a page: a job's end must be written down."""
 
@@ -76,7 +78,8 @@ def shop_engine(url: str) -> Engine:
 
 def _server_engine(url: str, wait: float) -> Engine:
     """Engine of a PostgreSQL database, with the manners that `read` and `write` promise."""
-    patience = {} if "connect_timeout" in make_url(url).query else {"connect_timeout": 10}
+    own = {"connect_timeout": 10, "application_name": APPLICATION}
+    asked = {name: value for name, value in own.items() if name not in make_url(url).query}
     engine = create_engine(
         url,
         pool_pre_ping=True,
@@ -86,7 +89,7 @@ def _server_engine(url: str, wait: float) -> Engine:
             "keepalives_idle": 30,
             "keepalives_interval": 10,
             "keepalives_count": 3,
-            **patience,
+            **asked,
         },
     )
     if engine.dialect.name != "postgresql":

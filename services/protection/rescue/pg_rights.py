@@ -71,7 +71,7 @@ FROM pg_database d JOIN pg_roles r ON r.oid = d.datdba WHERE d.datname = %s
 # a superuser's session shows only when it is there, and the exchange then names it.
 _OTHERS = """
 SELECT DISTINCT a.usename FROM pg_stat_activity a JOIN pg_roles r ON r.oid = a.usesysid
-WHERE a.datname = %s AND a.backend_type = 'client backend' AND NOT r.rolsuper
-  AND NOT pg_has_role(a.usesysid, 'MEMBER') AND NOT pg_has_role('pg_signal_backend', 'MEMBER')
+WHERE a.datname = %s AND coalesce(a.backend_type, 'client backend') = 'client backend'
+  AND NOT r.rolsuper AND NOT pg_has_role(a.usesysid, 'MEMBER') AND NOT pg_has_role('pg_signal_backend', 'MEMBER')
 ORDER BY 1
 """

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from db.engine import APPLICATION
 from services.protection.rescue.database import LiveState
 from services.protection.rescue.pg_beside import exists
-from services.protection.sources.pg_connect import APPLICATION
 from services.protection.sources.postgres import (
     connect,
     database_name,
@@ -55,7 +55,7 @@ def programs(connection: Connection[Any], name: str) -> int:
     """How many connections others have to a database."""
     row = connection.execute(
         "SELECT count(*) FROM pg_stat_activity WHERE datname = %s AND "
-        "backend_type = 'client backend' AND application_name <> %s",
+        "coalesce(backend_type, 'client backend') = 'client backend' AND application_name <> %s",
         (name, APPLICATION),
     ).fetchone()
     return int(row[0]) if row else 0

@@ -14,14 +14,13 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import make_url
 
+from db.engine import APPLICATION
 from services.core.errors import DeskError, Misconfigured, Transient
 from services.core.server_errors import is_server_error, server_error
 
 if TYPE_CHECKING:
     from psycopg import Connection
 
-APPLICATION = "insightshop-desk"
-"""What `pg_stat_activity` shows for the desk's own connections."""
 CONNECT_SECONDS = 10
 _ALIVE = {
     "keepalives_idle": "30",

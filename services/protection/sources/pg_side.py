@@ -156,9 +156,11 @@ def _ended_meanwhile(connection: Connection[Any], names: tuple[str, ...]) -> Ite
         thread.join()
 
 
+# The type of a session that is another role's is told to few: NULL.
 _SESSIONS = """
 SELECT pid, usename, application_name FROM pg_stat_activity
-WHERE datname = ANY(%s) AND backend_type = 'client backend' AND pid <> pg_backend_pid()
+WHERE datname = ANY(%s) AND coalesce(backend_type, 'client backend') = 'client backend'
+  AND pid <> pg_backend_pid()
 ORDER BY pid
 """
 
