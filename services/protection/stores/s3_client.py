@@ -10,13 +10,14 @@ from functools import lru_cache
 from typing import Any
 from urllib.parse import urlsplit
 
-from services.core.errors import Archived, DeskError, Misconfigured, Transient
+from services.core.errors import Archived, Broken, DeskError, Misconfigured, Transient
 from services.core.settings import Settings, mask_url
 
 _AWS_HOSTS = (".amazonaws.com", ".amazonaws.com.cn")
 _KEYS = {"InvalidAccessKeyId", "SignatureDoesNotMatch", "InvalidToken", "ExpiredToken"}
 _FORBIDDEN = {"AccessDenied", "AllAccessDisabled", "AccountProblem", "Forbidden", "401", "403"}
 _ELSEWHERE = {"PermanentRedirect", "AuthorizationHeaderMalformed", "301", "307"}
+_FULL = {"XMinioStorageFull", "InsufficientStorage", "QuotaExceeded", "507"}
 _WAIT = {"SlowDown", "RequestTimeout", "RequestLimitExceeded", "Throttling", "TooManyRequests"}
 
 
@@ -221,6 +222,16 @@ def _answered(place: S3Place, error: Any, key: str | None) -> DeskError:
             f"The bucket {place.bucket} is in another region than {place.region or 'expected'} "
             f"{said}. Nothing was changed.",
             "Set AWS_REGION to the region of the bucket.",
+        )
+    if code in _FULL or status == 507:
+        return Transient(
+            f"The store at {place.url} has no room left {said}. Nothing was listed.",
+            "Free some room or raise its quota, then try again.",
+        )
+    if code == "InvalidRange":
+        return Broken(
+            f"{key or 'An object'} in {place.url} is shorter than its server said {said}.",
+            "Use another snapshot, and find out what happened to this one in the store.",
         )
     if status >= 500 or code in _WAIT or status == 429:
         return Transient(

@@ -1,0 +1,188 @@
+"""A store that fails in the middle of a backup, a restore or a recovery.
+
+What helps is tried again; where nothing helps, the job fails clearly, within its deadline, and
+neither a backup that can't be restored nor half a restore is left. How single requests fail
+is tried in tests/stores/test_s3_faults.py.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import replace
+
+import pytest
+
+from services import backup, restore
+from services.core import jobs
+from services.core.context import Context, open_context
+from services.core.errors import EXIT_NETWORK, EXIT_USAGE, Broken, DeskError
+from services.core.settings import load_settings
+from services.protection.model import PROTECTION_LOCK
+from services.protection.rescue import live as live_file
+from services.protection.stores import open_store, s3, s3_client
+from services.protection.stores.s3_client import Patience
+from services.shop.attach import attach
+from tests.faults import matrix
+from tests.faults import proxy as lines
+from tests.faults.proxy import Proxy, misbehaving
+from tests.faults.scene import EVERYTHING, damage, do, furnish, leftovers, world
+from tests.services.lost import NewMachine, noted
+from tests.shops import build_shop
+
+QUICK = Patience(connect_seconds=2, read_seconds=0.5, attempts=3)
+ALL = [
+    lines.REFUSED,
+    lines.RESET,
+    lines.TRUNCATED,
+    lines.STALLED,
+    lines.BROKEN,
+    lines.SLOW_DOWN,
+    lines.EXPIRED,
+    lines.SKEWED,
+    lines.FULL,
+]
+PASSING = [lines.REFUSED, lines.RESET, lines.TRUNCATED, lines.BROKEN, lines.SLOW_DOWN]
+"""What is worth another try, and is over by then."""
+HOPELESS = (lines.EXPIRED, lines.SKEWED)
+
+
+@pytest.fixture
+def line(rclone_server) -> Iterator[Proxy]:
+    with misbehaving(rclone_server) as proxy:
+        yield proxy
+
+
+@pytest.fixture
+def desk(line, tmp_path, rclone_server, monkeypatch) -> Iterator[Context]:
+    """A desk with a shop of some megabytes, whose store lies behind the line."""
+    monkeypatch.setattr(live_file, "WATCH_SECONDS", 0.01)
+    made = s3_client.place_of
+    monkeypatch.setattr(s3, "place_of", lambda settings, _patience: made(settings, QUICK))
+    settings = load_settings(
+        env_file=tmp_path / "no.env",
+        desk_home=tmp_path / "old" / "desk",
+        shop_root=tmp_path / "old" / "shop",
+        **line.server.settings(rclone_server.make_bucket(), "desk"),
+    )
+    ctx = open_context(settings)
+    build_shop(settings.shop_sqlite_path)
+    attach(ctx)
+    furnish(ctx, vectors=True)
+    with closing(sqlite3.connect(settings.shop_sqlite_path)) as database, database:
+        database.execute("CREATE TABLE bulk (id INTEGER PRIMARY KEY, data BLOB)")
+        database.executemany(
+            "INSERT INTO bulk (data) VALUES (?)", [(os.urandom(100_000),) for _ in range(120)]
+        )
+    yield ctx
+    ctx.close()
+
+
+def _said(fault: lines.Fault, error: DeskError) -> None:
+    """A person knows what happened and what to do."""
+    assert error.message and error.hint
+    code = EXIT_USAGE if fault in HOPELESS else EXIT_NETWORK
+    assert error.exit_code == code or isinstance(error, Broken)
+    words = {lines.EXPIRED: "credentials", lines.SKEWED: "clock", lines.FULL: "no room"}
+    assert words.get(fault, "") in error.message
+
+
+def _whole(ctx: Context, actor) -> list[str]:
+    """Every backup that is listed can be read back in full; gives their ids."""
+    backup.refresh(ctx, actor)
+    listed = [row.id for row in backup.snapshots(ctx, actor).rows]
+    for snapshot_id in listed:
+        backup.verify(ctx, actor, snapshot_id)
+    return listed
+
+
+@pytest.mark.parametrize("fault", ALL, ids=lambda fault: fault.words)
+def test_a_store_that_fails_during_a_backup_lists_nothing_that_is_not_whole(
+    desk, line, operator, fault
+):
+    chance = random.Random()
+    for _ in range(matrix.times(1, 5)):
+        before = _whole(desk, operator)
+        with matrix.cell(f"{fault.words}, during a backup", matrix.S3):
+            line.fail(fault, after=chance.randint(0, 8))
+            with pytest.raises(DeskError) as failed:
+                backup.run(desk, operator)
+            assert line.met, "the fault never happened"
+            line.fail(None)
+            _said(fault, failed.value)
+            job = jobs.recent(desk, ("backup",))[0]
+            assert job.state is jobs.JobState.FAILED and job.error == failed.value.message
+            assert jobs.active(desk, PROTECTION_LOCK) is None
+            assert _whole(desk, operator) == before
+            assert not list(desk.settings.temp_dir.glob("snapshot-*"))
+            # Nothing is left behind once the next one is done.
+            made = backup.run(desk, operator).result["snapshot"]
+            assert _whole(desk, operator) == [made, *before]
+            stored = {found.key for found in open_store(desk.settings).list("data/")}
+            assert {key.split("/")[2] for key in stored} <= {made, *before}
+
+
+@pytest.mark.parametrize("fault", PASSING, ids=lambda fault: fault.words)
+def test_a_failure_that_passes_is_tried_again(desk, line, operator, tmp_path, fault):
+    with matrix.cell(f"{fault.words}, once for every request", matrix.S3):
+        line.fail(fault, once=True)
+        made = backup.run(desk, operator).result["snapshot"]
+        assert line.met
+        good = world(desk)
+        damage(desk)
+        line.fail(fault, once=True)
+        do(desk, operator, made, EVERYTHING)
+        assert line.met and world(desk) == good
+    line.fail(None)
+    assert made in _whole(desk, operator)
+
+
+@pytest.mark.parametrize("fault", ALL, ids=lambda fault: fault.words)
+def test_a_store_that_fails_during_a_restore_leaves_the_old_data_or_the_new(
+    desk, line, operator, fault
+):
+    made = backup.run(desk, operator).result["snapshot"]
+    good = world(desk)
+    chance = random.Random()
+    for _ in range(matrix.times(1, 5)):
+        damage(desk)
+        bad = world(desk)
+        with matrix.cell(f"{fault.words}, during a restore", matrix.S3):
+            # The plan is made while all is well; then the safety snapshot or the data fails.
+            plan = restore.preview(desk, operator, made, EVERYTHING)
+            line.fail(fault, after=chance.randint(0, 6))
+            with pytest.raises(DeskError) as failed:
+                restore.run(desk, operator, plan, plan.word)
+            assert line.met, "the fault never happened"
+            line.fail(None)
+            _said(fault, failed.value)
+            assert world(desk) == bad
+            assert leftovers(desk) == []
+            assert jobs.active(desk, PROTECTION_LOCK) is None
+            do(desk, operator, made, EVERYTHING)
+            assert world(desk) == good
+            assert made in _whole(desk, operator)
+
+
+@pytest.mark.parametrize(
+    "fault", [fault for fault in ALL if "GET" in fault.methods], ids=lambda fault: fault.words
+)
+def test_a_store_that_fails_during_a_recovery_leaves_nothing_that_looks_whole(
+    desk, line, operator, tmp_path, fault
+):
+    made = backup.run(desk, operator)
+    manifest = backup.manifest(desk, operator, made.result["snapshot"])
+    machine = NewMachine(tmp_path / "new", replace(noted(desk, manifest), audit=[]))
+    machine.home.mkdir()
+    with matrix.cell(f"{fault.words}, during a recovery from the bucket", matrix.S3):
+        line.fail(fault, after=random.Random().randint(0, 12))
+        done = machine.run("--from", machine.lost.source, "--fresh", "--yes")
+        assert done.returncode in (1, EXIT_NETWORK, EXIT_USAGE) and done.stderr
+        assert line.met, "the fault never happened"
+        assert not machine.settings.shop_sqlite_path.exists()
+        line.fail(None)
+        machine.fresh()
+        assert machine.equals_the_lost_one()
