@@ -40,6 +40,7 @@ from services.core.errors import (
 )
 from services.core.settings import PROJECT_ROOT, Settings, load_settings, mask_url
 from services.people import accounts, setup
+from services.protection.keys import keys_of
 from services.protection.model import PROTECTION_LOCK
 from services.protection.rescue import journal
 from services.shop.attach import ShopState, attach, status
@@ -61,6 +62,7 @@ def prepare(ctx: Context) -> None:
             or damaged is not among it, for that is when the desk is needed.
     """
     refuse_weak_secrets(ctx.settings)
+    keys_of(ctx.settings)
     setup.secret_key(ctx)
     jobs.reap(ctx)
     recovered = _recover(ctx)

@@ -96,7 +96,9 @@ def test_every_locked_direct_dependency_has_the_pinned_version():
                 assert re.search(rf"^{re.escape(name)}(\[.*\])?=={version}\b", lock, re.M), line
 
 
-@pytest.mark.parametrize("document", ["README.md", "docs/guide.md", "docs/recovery.md"])
+@pytest.mark.parametrize(
+    "document", ["README.md", "docs/guide.md", "docs/recovery.md", "docs/keys.md"]
+)
 def test_every_link_inside_the_project_leads_somewhere(document):
     path = PROJECT_ROOT / document
     links = re.findall(r"\]\((?!https?:|#)([^)#]+)", path.read_text("utf-8"))
@@ -106,7 +108,8 @@ def test_every_link_inside_the_project_leads_somewhere(document):
 
 
 @pytest.mark.parametrize(
-    "document", ["README.md", "docs/guide.md", "docs/recovery.md", ".env.example"]
+    "document",
+    ["README.md", "docs/guide.md", "docs/recovery.md", "docs/keys.md", ".env.example"],
 )
 def test_commands_in_the_documents_are_commands_that_exist(document):
     text = (PROJECT_ROOT / document).read_text("utf-8")
