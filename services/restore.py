@@ -33,10 +33,12 @@ from services.core.errors import (
     describe,
     exit_code,
 )
+from services.core.settings import Settings, load_settings
 from services.knowledge import transfer
 from services.protection import catalog
 from services.protection.model import PROTECTION_LOCK, Part
 from services.protection.reading import require_openable, require_way_back
+from services.protection.replication.listing import index_copies
 from services.protection.rescue import fresh_parts, fresh_terminal, terminal
 from services.protection.rescue.execute import SAFETY, Borrowed, restore
 from services.protection.rescue.outcome import Outcome, words
@@ -44,7 +46,8 @@ from services.protection.rescue.plan import RESTORABLE, RestorePlan
 from services.protection.rescue.preview import make_plan
 from services.protection.rescue.recovery import Recovery, recover_all
 from services.protection.rescue.undo import KIND, UndoOffer, newest_undoable, undo_plan
-from services.protection.stores import open_store
+from services.protection.stores import as_the_only_store, open_store
+from services.protection.stores.places import COPY, STORE
 from services.shop.attach import attach
 
 log = logging.getLogger("desk.restore")
@@ -286,9 +289,9 @@ def main(arguments: list[str] | None = None) -> int:
     except SystemExit as stop:
         return EXIT_USAGE if stop.code else EXIT_DONE
     try:
-        if options.fresh is not None or options.source is not None:
+        if options.fresh is not None or options.source not in (None, COPY):
             return _from_store(options)
-        ctx = open_context(patient=True)
+        ctx = open_context(_settings(options), patient=True)
         try:
             said = _run_job_process(ctx, options.job) if options.job else _headless(ctx, options)
         finally:
@@ -322,7 +325,14 @@ def _parser() -> argparse.ArgumentParser:
         "--from",
         dest="source",
         metavar="STORE",
-        help="s3://BUCKET/PREFIX or file:FOLDER: look into that store without a catalog",
+        help="s3://BUCKET/PREFIX or file:FOLDER: look into that store without a catalog; "
+        "copy: the second store",
+    )
+    parser.add_argument(
+        "--place",
+        choices=(STORE, COPY),
+        default=STORE,
+        help="copy: read from the second store (BACKUP_COPY_URL), when the first is lost",
     )
     parser.add_argument(
         "--fresh",
@@ -336,6 +346,11 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _settings(options: argparse.Namespace) -> Settings:
+    settings = load_settings()
+    return as_the_only_store(settings) if COPY in (options.place, options.source) else settings
+
+
 def _from_store(options: argparse.Namespace) -> int:
     """Recover a machine that has nothing but this repository: no catalog, no accounts, no jobs."""
     if options.snapshot not in (None, "list") or options.undo or options.only:
@@ -343,6 +358,8 @@ def _from_store(options: argparse.Namespace) -> int:
             "A recovery from a store brings everything; nothing was started.",
             "restore.py --from STORE --fresh [ID], or restore.py list --from STORE.",
         )
+    if COPY in (options.place, options.source):
+        options.source = as_the_only_store(load_settings()).store_url
     if options.fresh is None and options.snapshot != "list":
         raise Misconfigured(
             "--from says where to look, not what to do; nothing was started.",
@@ -367,8 +384,11 @@ def _headless(ctx: Context, options: argparse.Namespace) -> dict[str, Any]:
     actor = command_line_actor()
     for found in recover(ctx):
         print(found.message, found.hint, file=sys.stderr)
-    # A machine set up anew knows no snapshot: the store does.
-    catalog.refresh(ctx, open_store(ctx.settings))
+    if COPY in (options.place, options.source):
+        index_copies(ctx, open_store(ctx.settings))
+    else:
+        # A machine set up anew knows no snapshot: the store does.
+        catalog.refresh(ctx, open_store(ctx.settings))
     if options.snapshot == "list":
         return _list(ctx, quiet=options.json)
     if bool(options.snapshot) == options.undo:

@@ -32,7 +32,7 @@ from services.protection.replication.listing import ids_in, sizes_in
 from services.protection.stores import open_store
 from services.protection.stores.local import LocalStore
 from tests.conftest import Clock
-from tests.faults.scene import back_up, damage, do, furnish, world
+from tests.faults.scene import back_up, damage, furnish, world
 from tests.shops import add_order
 
 
@@ -221,20 +221,44 @@ def test_one_damaged_snapshot_does_not_keep_the_others_from_being_copied(desk, o
     assert catalog.find(desk, bad.id).copy_error and catalog.find(desk, good.id).copied_at
 
 
-def test_with_the_first_store_gone_the_shop_comes_back_from_the_second(desk, operator):
+@pytest.mark.parametrize("option", [["--place", "copy"], ["--from", "copy"]])
+def test_with_the_first_store_gone_the_shop_comes_back_from_the_second(desk, operator, option):
     made = back_up(desk, operator)
     before = world(desk)
     replication.run(desk, operator)
     shutil.rmtree(_folder(desk, "store"))
     damage(desk)
-    # What `restore.py --from copy` does: the second store becomes the one that is read.
-    settings = desk.settings.model_copy(
-        update={"backup_store_url": desk.settings.copy_url, "backup_copy_url": None}
-    )
-    there = replace(desk, settings=settings)
-    catalog.refresh(there, open_store(settings))
-    do(there, operator, made.id, made.parts - {"control", "knowledge"})
-    assert world(there) == before
+    damaged = world(desk)
+    with closing(sqlite3.connect(desk.settings.instance_dir / "control.db")) as db, db:
+        db.execute("DELETE FROM snapshots")  # as on a desk that looked and found nothing
+    code, answer, said = _cli(desk, "restore", made.id, "--yes", *option)
+    assert (code, answer["state"]) == (0, "succeeded"), said
+    assert world(desk) == before
+    code, answer, said = _cli(desk, "restore", "--undo", "--yes", *option)
+    assert (code, answer["state"]) == (0, "succeeded"), said
+    assert world(desk)["database"] == damaged["database"]
+
+
+def test_a_whole_machine_comes_back_from_the_second_store(desk, operator):
+    made = back_up(desk, operator)
+    before = world(desk)
+    replication.run(desk, operator)
+    for lost in (desk.settings.desk_home / "instance", desk.settings.shop_dir):
+        shutil.rmtree(lost)
+    code, answer, said = _cli(desk, "restore", "--from", "copy", "--fresh", "--yes")
+    assert (code, answer["state"], answer["snapshot"]) == (0, "recovered", made.id), said
+    assert world(desk) == before
+
+
+def test_looking_into_the_second_store_forgets_nothing_of_the_first(desk, operator):
+    copied = back_up(desk, operator)
+    replication.run(desk, operator)
+    later = back_up(desk, operator)
+    code, _answer, _said = _cli(desk, "restore", "list", "--place", "copy")
+    assert code == 0 and catalog.find(desk, later.id).read_back_at
+    code, _answer, said = _cli(desk, "restore", later.id, "--dry-run", "--place", "copy")
+    assert code == 1 and "no longer in the store" in said
+    assert _cli(desk, "restore", copied.id, "--dry-run", "--place", "copy")[0] == 0
 
 
 @pytest.mark.parametrize(

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 from services.core.context import Context
 from services.core.errors import Broken
+from services.protection import catalog
 from services.protection.keys import keys_of
 from services.protection.manifest import (
     MAX_MANIFEST_BYTES,
@@ -20,6 +22,8 @@ from services.protection.reading import picture_keys, picture_objects
 from services.protection.replication.model import CopyRow
 from services.protection.replication.objects import Item
 from services.protection.stores.base import Store
+
+log = logging.getLogger("desk.copy")
 
 _AT_ONCE = 8
 
@@ -54,6 +58,21 @@ def read_manifest(ctx: Context, store: Store, snapshot_id: str) -> tuple[Manifes
             "It was copied or renamed; the other snapshots are not affected.",
         )
     return manifest, data
+
+
+def index_copies(ctx: Context, second: Store) -> None:
+    """Put what only the second store has into the index, so that it can be found by its id.
+
+    Nothing is dropped from the index: what it knows of the first store stays.
+    """
+    known = {row.id for row in catalog.everything(ctx)}
+    for snapshot_id in sorted(ids_in(ctx, second) - known):
+        try:
+            manifest, data = read_manifest(ctx, second, snapshot_id)
+        except Broken as error:
+            log.warning("the copy of %s can't be used: %s", snapshot_id, error)
+            continue
+        catalog.record(ctx, manifest, data)
 
 
 def sizes_in(store: Store, prefix: str) -> dict[str, int]:

@@ -23,10 +23,9 @@ def open_store(settings: Settings, *, hurried: bool = False, place: str = STORE)
         Misconfigured: the address can't be used; or there is no second store, or it is the
             first one.
     """
-    url = settings.store_url
     if place == COPY:
-        url = _copy_url(settings)
-        settings = settings.model_copy(update={"backup_store_url": url})
+        settings = as_the_only_store(settings)
+    url = settings.store_url
     if url.startswith("s3://"):
         from services.protection.stores.s3 import S3Store
         from services.protection.stores.s3_client import HURRIED
@@ -38,7 +37,12 @@ def open_store(settings: Settings, *, hurried: bool = False, place: str = STORE)
     return LocalStore(folder, create=folder.is_relative_to(settings.desk_home))
 
 
-def _copy_url(settings: Settings) -> str:
+def as_the_only_store(settings: Settings) -> Settings:
+    """The settings of a desk that has nothing but the second store.
+
+    Raises:
+        Misconfigured: there is none, or it is the first one.
+    """
     url = settings.copy_url
     if url is None:
         raise Misconfigured(
@@ -46,4 +50,4 @@ def _copy_url(settings: Settings) -> str:
             "Set it to file:FOLDER or s3://BUCKET/PREFIX, somewhere the first store is not.",
         )
     require_apart(settings.store_url, url)
-    return url
+    return settings.model_copy(update={"backup_store_url": url, "backup_copy_url": None})
