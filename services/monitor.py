@@ -117,6 +117,7 @@ def gather(ctx: Context, actor: Actor) -> Facts:
         store_is_local=samples.local_store(ctx) is not None,
         store_shares_disk=watched.store_shares_disk(ctx),
         copy_trouble=_copy_trouble(ctx),
+        archive_news=watched.archive_news(ctx),
         recovery=_recovery(watched.measured_restore(ctx), proof),
         kb_empty=kb_empty,
         kb_module=ctx.settings.shop_kb_module.is_file(),

@@ -174,13 +174,17 @@ def _command_poll(
     ctx: Context, actor: Actor, options: argparse.Namespace, answer: dict[str, Any]
 ) -> None:
     catalog.refresh(ctx, open_store(ctx.settings))
+    before = {each.id: each.state for each in archive_index.known(ctx)}
     found = poll(ctx)
     answer |= {"state": "done", "retrievals": [_as_json(each) for each in found]}
-    if not options.json:
-        for each in found:
+    if options.json:
+        return
+    for each in found:
+        # cron mails what is printed: only what is new.
+        if sys.stdout.isatty() or before.get(each.id) is not each.state:
             print(_line(each))
-        if not found:
-            print("Nothing is being brought back from the archive.")
+    if not found and sys.stdout.isatty():
+        print("Nothing is being brought back from the archive.")
 
 
 def _command_show(

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from sqlalchemy import ColumnElement, Row, and_, func, or_, select, true
 
-from db.control import accounts, audit_log, jobs
+from db.control import accounts, audit_log, jobs, retrievals
 from db.engine import read
 from db.knowledge import entries
 from services.core.access import Actor, Permission, require
@@ -25,6 +25,7 @@ _NEWS: dict[str, Permission] = {
     "backup.": Permission.OVERVIEW_VIEW,
     "restore.": Permission.OVERVIEW_VIEW,
     "drill.": Permission.OVERVIEW_VIEW,
+    "retrieval.": Permission.OVERVIEW_VIEW,
     "sample.": Permission.OVERVIEW_VIEW,
 }
 """Which happenings somebody without the audit log may hear of, by the action's first part."""
@@ -133,6 +134,38 @@ def measured_restore(ctx: Context) -> Recovery | None:
     if row is None:
         return None
     return Recovery((row.ended_at - row.started_at).total_seconds(), row.ended_at, "restore")
+
+
+def archive_news(ctx: Context) -> Trouble | None:
+    """The newest retrieval from the archive, while there is something to do about it: a copy
+    that can be read for some days, or one that failed."""
+    query = (
+        select(retrievals)
+        .where(
+            retrievals.c.instance == ctx.settings.instance_id,
+            retrievals.c.state != "dropped",
+        )
+        .order_by(retrievals.c.asked_at.desc())
+        .limit(1)
+    )
+    with read(ctx.control) as connection:
+        row = connection.execute(query).first()
+    if row is None:
+        return None
+    if row.state == "ready" and row.ready_until is not None and row.ready_until > ctx.now():
+        return Trouble(
+            row.ready_at,
+            f"{row.snapshot_id} is back from the archive.",
+            f"It can be read until {row.ready_until:%Y-%m-%d %H:%M} UTC; after that it has to be "
+            "brought back again.",
+        )
+    if row.state == "failed":
+        return Trouble(
+            row.looked_at or row.asked_at,
+            f"{row.snapshot_id} did not come back from the archive. {row.error or ''}".strip(),
+            "Ask for it again.",
+        )
+    return None
 
 
 def knowledge_is_empty(ctx: Context) -> bool:

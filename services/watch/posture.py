@@ -118,6 +118,7 @@ class Facts:
     store_is_local: bool = False
     store_shares_disk: bool = False  # with the shop's database
     copy_trouble: Trouble | None = None  # of the second store, where there is one
+    archive_news: Trouble | None = None  # a backup came back from the archive, or did not
     recovery: Recovery | None = None  # measured, never guessed
     kb_empty: bool = False
     kb_module: bool = False  # the shop has a knowledge module that can be imported
@@ -169,6 +170,7 @@ def judge(facts: Facts, now: datetime) -> Posture:
         *_about_proofs(facts, now),
         *_about_the_store(facts),
         *_about_the_copy(facts),
+        *_about_the_archive(facts),
         *_about_disks(facts),
         *_about_vectors(facts),
         *_about_knowledge(facts),
@@ -393,6 +395,13 @@ def _about_the_copy(facts: Facts) -> list[Finding]:
     return [
         Finding("copy", Tone.WARNING, trouble.message, trouble.hint, trouble.at, Action.SEE_COPY)
     ]
+
+
+def _about_the_archive(facts: Facts) -> list[Finding]:
+    news = facts.archive_news
+    if news is None:
+        return []
+    return [Finding("archive", Tone.NOTE, news.message, news.hint, news.at, Action.SEE_BACKUPS)]
 
 
 def _about_disks(facts: Facts) -> list[Finding]:

@@ -13,7 +13,7 @@ from sqlalchemy import select
 
 from db.control import audit_log
 from db.engine import read
-from services import backup, restore, store
+from services import backup, monitor, restore, store
 from services.core.context import open_context
 from services.core.errors import Archived, Busy, Invalid, Transient
 from services.core.settings import load_settings
@@ -341,6 +341,26 @@ def test_the_command_line_brings_back_waits_and_says_until_when(
     assert store.main(["retrieve", "20200101T000000Z-none"]) == 1
     assert store.main(["retrieve", archived, "--tier", "soon"]) == 3
     assert store.main([]) == 3
+
+
+def test_the_overview_says_that_a_backup_is_back_and_until_when_and_that_one_failed(
+    s3, server, operator, archived, monkeypatch
+):
+    def told() -> list[str]:
+        return [f.text for f in monitor.posture(s3, operator)[1].findings if f.code == "archive"]
+
+    asked = store.request_retrieval(s3, operator, archived, Tier.STANDARD, 3)
+    assert asked.state is RetrievalState.WAITING and told() == []
+    polled(s3)
+    assert told() == [f"{archived} is back from the archive."]
+    monkeypatch.setattr(
+        S3Store,
+        "request_retrieval",
+        lambda *_ignored: (_ for _ in ()).throw(Transient("No capacity.")),
+    )
+    with pytest.raises(Transient):
+        store.request_retrieval(s3, operator, archived, Tier.EXPEDITED, 3)
+    assert told() == [f"{archived} did not come back from the archive. No capacity."]
 
 
 def test_an_index_that_was_lost_finds_out_again_what_is_archived(s3, archived):

@@ -7,7 +7,7 @@ import json
 import re
 from pathlib import Path
 
-from services import backup, drill
+from services import backup, drill, store
 from services.core.settings import PROJECT_ROOT
 from services.protection.stores.base import OUR_FOLDERS
 
@@ -47,6 +47,12 @@ def test_the_drill_unit_and_the_crontab_call_the_door_as_it_is():
     for call in calls:
         options = drill._parser().parse_args(call.split("services/drill.py")[1].split())
         assert options.oldest_unproven and not options.snapshot
+
+
+def test_the_crontab_looks_after_the_archive_with_the_door_as_it_is():
+    lines = (DEPLOY / "crontab").read_text().splitlines()
+    (call,) = [line for line in lines if "services/store.py" in line and line[0].isdigit()]
+    store._parser().parse_args(call.split("services/store.py")[1].split())
 
 
 def test_every_timer_has_its_service_and_every_page_of_the_readme_its_file():
