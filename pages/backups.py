@@ -18,7 +18,7 @@ from ui import legacy_list, restore_flow, snapshot_panel
 from ui.messages import say_after_rerun, show_problem, shown_errors
 from ui.progress import back_up_button, job_progress, show_failure
 from ui.session import open_page
-from ui.theme import LIGHT
+from ui.theme import LIGHT, palette
 
 ROWS = 20
 ROWS_BESIDE = 12  # the others scroll, so that on a phone the panel below is not far away
@@ -27,7 +27,6 @@ STATES = {
     "": "All",
     "verified": "Verified",
     "read back": "Read back",
-    "unchecked": "Not checked",
     "damaged": "Damaged",
 }
 FAILURE_SHOWN = timedelta(days=2)
@@ -167,7 +166,7 @@ def _table(ctx: Context, found: SnapshotPage, *, narrow: bool) -> None:
             # The grid writes white or black on these; both modes can be read with the dark ones.
             "State": st.column_config.MultiselectColumn(
                 options=list(snapshot_panel.STATE_COLOURS),
-                color=[LIGHT.ok, LIGHT.none, LIGHT.none, LIGHT.bad],
+                color=[LIGHT.ok, palette().none, palette().none, LIGHT.bad],
                 width=112,
                 help=snapshot_panel.STATES_EXPLAINED,
             ),
@@ -177,7 +176,7 @@ def _table(ctx: Context, found: SnapshotPage, *, narrow: bool) -> None:
             "Stored": st.column_config.TextColumn(width=74, help="What it takes in the store"),
             "Orders": st.column_config.TextColumn(width=70, help="Orders in the shop then"),
             "Marks": st.column_config.MultiselectColumn(
-                options=list(snapshot_panel.MARKS), color=LIGHT.none, width="medium"
+                options=list(snapshot_panel.MARKS), color=palette().none, width="medium"
             ),
         },
     )

@@ -240,7 +240,7 @@ def _action(ctx: Context, actor: Actor, finding: Finding, number: int) -> None:
         return
     label, icon, page, permission = _DOORS[finding.action] if finding.action else _NOWHERE
     if page and actor.may(permission) and st.button(label, icon=icon, key=key):
-        wanted = {"state": "damaged"} if finding.action is Action.SEE_DAMAGED else None
+        wanted = {"state": "Damaged"} if finding.action is Action.SEE_DAMAGED else None
         st.switch_page(page, query_params=wanted)
 
 

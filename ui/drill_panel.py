@@ -87,7 +87,8 @@ def _show_drill(ctx: Context, last: Drill) -> None:
         st.markdown(_line(ctx, last))
         for step in last.steps:
             st.markdown(_step(step))
-        st.caption(f"Everything together is the time that a recovery takes: {_took(last.seconds)}.")
+        if last.passed:
+            st.caption(f"So long it took to have everything back: {_took(last.seconds)}.")
 
 
 def _line(ctx: Context, each: Drill) -> str:

@@ -120,12 +120,13 @@ def _head(ctx: Context, row: SnapshotRow) -> None:
         if name in row.headline
     )
     told = f"{form.when(row.created_at)} · {held}" if held else form.when(row.created_at)
-    wrong = f" {form.plain(row.verify_error)}" if row.verify_error else ""
-    st.markdown(
-        f":{STATE_COLOURS[word]}[:material/{icon}: {word}{checked}]{wrong}  \n"
-        f":small[:gray[{told}]]",
-        help=STATES_EXPLAINED,
-    )
+    wrong = f": {form.plain(row.verify_error)}" if row.verify_error else ""
+    with st.container(gap="xxsmall", key="panel_state"):
+        st.markdown(
+            f":{STATE_COLOURS[word]}[:material/{icon}: {word}{checked}]{wrong}",
+            help=STATES_EXPLAINED,
+        )
+        st.caption(told)
     marks = marks_of(row)
     if marks:
         st.markdown(" ".join(f":gray-badge[:material/{MARKS[mark]}: {mark}]" for mark in marks))

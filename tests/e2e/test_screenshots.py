@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from services import backup, monitor
+from services import backup, drill, monitor
 from services.core.access import system_actor
 from services.core.context import open_context
 from services.core.errors import DeskError
@@ -36,7 +36,8 @@ BUCKET = "insightshop-backups"
 
 
 def make_history(home: Path, root: Path, store: dict[str, Any]) -> None:
-    """A backup and a sample for each of the last days, while the shop takes orders; one fails."""
+    """A backup, proven, and a sample for each of the last days, while the shop takes orders; one
+    backup fails."""
     now = datetime.now(UTC)
     start = (now - timedelta(days=DAYS)).replace(hour=2, minute=0, second=0, microsecond=0)
     settings = load_settings(env_file=home / "none.env", desk_home=home, shop_root=root, **store)
@@ -61,6 +62,7 @@ def make_history(home: Path, root: Path, store: dict[str, Any]) -> None:
             database.with_suffix(".away").rename(database)
         else:
             backup.run(today, system_actor("cron"), "scheduled")
+            drill.run(today, system_actor("cron"), "latest")
         monitor.sample(today, system_actor("cron"))
     ctx.close()
 

@@ -53,7 +53,7 @@ def test_a_good_backup_passes_every_step_and_says_what_was_found(ctx, made, admi
         "Pictures", "Vectors and products",
     ]  # fmt: skip
     assert "every length and sha256 as recorded" in said(evidence, "Objects")
-    assert "1 rows refer to nothing, exactly as recorded" in said(evidence, "Database")
+    assert "1 row refers to nothing, exactly as recorded" in said(evidence, "Database")
     assert "c0002" in said(evidence, "Desk's records")
     assert "zero differences" in said(evidence, "Knowledge base")
     assert "20 sampled searches gave the recorded neighbours" in said(evidence, "Vectors")

@@ -82,7 +82,8 @@ def compare(restored: Restored, manifest: Manifest) -> str:
     rows = sum(facts.rows for facts in restored.tables.values())
     what = "count and digest" if exact else "count (the digest is of another kind)"
     dangling = (
-        f"; {restored.violations:,} rows refer to nothing, exactly as recorded"
+        f"; {restored.violations:,} {'row refers' if restored.violations == 1 else 'rows refer'} "
+        "to nothing, exactly as recorded"
         if restored.violations
         else "; every reference leads to its row"
     )
