@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 from dataclasses import replace
 from typing import Any
 
@@ -11,7 +12,7 @@ from sqlalchemy import select
 
 from db.control import audit_log
 from db.engine import read
-from services import store
+from services import doctor, store
 from services.core.context import Context, open_context
 from services.core.errors import Broken, Conflict, Denied, Invalid, Misconfigured
 from services.protection import bucket as bucket_room
@@ -462,3 +463,24 @@ def test_whoever_may_look_may_not_change(desk, moto_server, operator):
         store.apply_bucket(context, operator, plan)
     with pytest.raises(Denied):
         bucket_room.prepare(context, operator, replace(plan))
+
+
+def test_the_doctor_shows_the_plan_applies_it_and_then_has_nothing_to_do(
+    desk, moto_server, monkeypatch, capsys
+):
+    bucket = moto_server.make_bucket()
+    context = desk(moto_server, bucket, archive_after_days=7)
+    for name, value in context.settings.as_environment().items():
+        monkeypatch.setenv(name, value)
+    assert doctor.main(["bucket"]) == 0
+    shown = capsys.readouterr().out
+    assert "not blocked  ->  blocked" in shown and "Warning: Daily snapshots" in shown
+    assert "--apply" in shown
+    assert "Status" not in moto_server.client().get_bucket_versioning(Bucket=bucket)
+    states = []
+    for options in (["bucket", "--json"], ["bucket", "--apply", "--json"], ["bucket", "--json"]):
+        assert doctor.main(options) == 0
+        states.append(json.loads(capsys.readouterr().out.splitlines()[-1])["state"])
+    assert states == ["planned", "done", "done"]
+    monkeypatch.setenv("BACKUP_STORE_URL", "s3://never-made-bucket")
+    assert doctor.main(["bucket"]) == 3

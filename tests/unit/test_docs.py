@@ -97,7 +97,8 @@ def test_every_locked_direct_dependency_has_the_pinned_version():
 
 
 @pytest.mark.parametrize(
-    "document", ["README.md", "docs/guide.md", "docs/recovery.md", "docs/keys.md"]
+    "document",
+    ["README.md", "docs/guide.md", "docs/recovery.md", "docs/keys.md", "docs/storage.md"],
 )
 def test_every_link_inside_the_project_leads_somewhere(document):
     path = PROJECT_ROOT / document
@@ -109,7 +110,14 @@ def test_every_link_inside_the_project_leads_somewhere(document):
 
 @pytest.mark.parametrize(
     "document",
-    ["README.md", "docs/guide.md", "docs/recovery.md", "docs/keys.md", ".env.example"],
+    [
+        "README.md",
+        "docs/guide.md",
+        "docs/recovery.md",
+        "docs/keys.md",
+        "docs/storage.md",
+        ".env.example",
+    ],
 )
 def test_commands_in_the_documents_are_commands_that_exist(document):
     text = (PROJECT_ROOT / document).read_text("utf-8")
