@@ -54,7 +54,7 @@ def fill(
             ctx, store, manifest, Part.DATABASE, Path(folder) / "database.pgdump"
         )
         reached("database fetched")
-        pg_sweep.noted(ctx, name, mark.kind)
+        pg_sweep.noted(ctx, name)
         try:
             create_side(url, name)
         except Conflict:

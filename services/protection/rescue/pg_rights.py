@@ -72,6 +72,7 @@ FROM pg_database d JOIN pg_roles r ON r.oid = d.datdba WHERE d.datname = %s
 _OTHERS = """
 SELECT DISTINCT a.usename FROM pg_stat_activity a JOIN pg_roles r ON r.oid = a.usesysid
 WHERE a.datname = %s AND coalesce(a.backend_type, 'client backend') = 'client backend'
-  AND NOT r.rolsuper AND NOT pg_has_role(a.usesysid, 'MEMBER') AND NOT pg_has_role('pg_signal_backend', 'MEMBER')
+  AND NOT r.rolsuper AND NOT pg_has_role(a.usesysid, 'MEMBER')
+  AND NOT pg_has_role('pg_signal_backend', 'MEMBER')
 ORDER BY 1
 """

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from datetime import timedelta
 
 from services.core.context import Context
 from services.core.errors import Broken
@@ -109,7 +110,7 @@ class PostgresReplacement:
                     return False
                 own = self.side
                 self.ledger.save(Phase.STAGING, side=name)
-                pg_sweep.noted(self.ctx, name, Kind.RESTORE)
+                pg_sweep.noted(self.ctx, name)
                 write_mark(connection, name, self._mark(Kind.RESTORE, manifest.id, mark.was))
         reached("database fetched")
         try:
@@ -155,7 +156,7 @@ class PostgresReplacement:
             self.notice()
             hold(self.compare())
         if self.state is not LiveState.MISSING:
-            pg_sweep.noted(self.ctx, self.old, Kind.BEFORE)
+            pg_sweep.noted(self.ctx, self.old, timedelta(days=UNDO_DAYS))
         self.side_seen = witness(self.url, self.side)
         self.ctx.shop.dispose()
         reached("database held")

@@ -20,8 +20,6 @@ from services.core.context import Context, prepare_folder
 from services.core.errors import Busy, DeskError
 from services.protection.rescue import journal as journals
 from services.protection.rescue.pg_beside import (
-    PREVIEW_LIFE,
-    UNDO_DAYS,
     Beside,
     Kind,
     due,
@@ -33,18 +31,16 @@ from services.protection.sources.postgres import drop_side, maintenance
 
 log = logging.getLogger("desk.restore")
 
-_LIVES = {
-    Kind.PREVIEW: PREVIEW_LIFE,
-    Kind.RESTORE: timedelta(0),
-    Kind.BEFORE: timedelta(days=UNDO_DAYS),
-}
 
+def noted(ctx: Context, name: str, until: timedelta = timedelta(0)) -> None:
+    """Remember on the disk that a database of this name is ours, or is about to be.
 
-def noted(ctx: Context, name: str, kind: Kind) -> None:
-    """Remember on the disk that a database of this name is ours, or is about to be."""
+    Args:
+        until: when it may go; at once, where nobody is at it any more, unless given.
+    """
     path = _folder(ctx) / name.replace("/", "%")
     aside = path.with_name(f"{path.name}.new")
-    values = {"name": name, "due": (ctx.now() + _LIVES[kind]).isoformat()}
+    values = {"name": name, "due": (ctx.now() + until).isoformat()}
     with open(aside, "w", encoding="utf-8") as file:
         json.dump(values, file)
         file.flush()

@@ -21,6 +21,7 @@ from services.protection.rescue import pg_sweep
 from services.protection.rescue.database import Compared, LiveState, Watch
 from services.protection.rescue.journal import Ledger
 from services.protection.rescue.pg_beside import (
+    PREVIEW_LIFE,
     UNDO_DAYS,
     Beside,
     Kind,
@@ -161,6 +162,7 @@ class PostgresDatabase:
         mark = replace(mark, ready=True, note=" ".join(filled))
         with maintenance(self.url) as connection:
             write_mark(connection, name, mark)
+        pg_sweep.noted(self.ctx, name, PREVIEW_LIFE)
         return Beside(name, mark)
 
     def clear_previews(self) -> None:
