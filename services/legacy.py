@@ -241,6 +241,7 @@ def _command_list(ctx: Context, answer: dict[str, Any], as_json: bool) -> None:
             "vectors": each.vectors.key if each.vectors else None,
             "bytes": each.size,
             "remarks": list(each.remarks),
+            "unusable": each.unusable or None,
             "snapshot": each.snapshot_id or None,
         }
         for each in found.backups

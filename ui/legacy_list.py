@@ -12,7 +12,7 @@ from services.core.access import Actor, Permission
 from services.core.context import Context
 from services.core.errors import Busy
 from services.core.jobs import Job, JobState
-from services.protection.legacy.model import LegacyBackup, LegacyPage
+from services.protection.legacy.model import Kind, LegacyBackup, LegacyPage
 from ui import format as form
 from ui.messages import say_after_rerun, show_problem, shown_errors
 from ui.progress import show_failure
@@ -27,6 +27,7 @@ _EXPLAINED = (
     "among the backups. **Restore** brings it in and opens it there, with the usual preview, "
     "safety backup and undo. What lies in the old place is only read."
 )
+_FORMS = {Kind.SQLITE: "SQLite file", Kind.SQL: "PostgreSQL dump", Kind.VECTORS: "archive"}
 _WHAT = {
     (True, True): "Database, vectors",
     (True, False): "Database",
@@ -87,7 +88,7 @@ def _table(ctx: Context, found: LegacyPage) -> LegacyBackup | None:
             "When": [form.when_short(each.at, now) for each in rows],
             "State": [_state(each) for each in rows],
             "What": [_WHAT[each.database is not None, each.vectors is not None] for each in rows],
-            "Kind": [_kind(each) for each in rows],
+            "Form": [_FORMS[each.main.kind] for each in rows],
             "Size": [form.size(each.size) for each in rows],
         },
         hide_index=True,
@@ -102,6 +103,9 @@ def _table(ctx: Context, found: LegacyPage) -> LegacyBackup | None:
             "When": st.column_config.TextColumn(
                 help=f"As its name says, read as {found.zone} (LEGACY_TIME_ZONE)"
             ),
+            "State": st.column_config.TextColumn(
+                help="Not verified: nobody ever restored it as a test, or read it at all"
+            ),
             "What": st.column_config.TextColumn(
                 help="Vectors belong to the database that was stored within ten minutes"
             ),
@@ -114,21 +118,20 @@ def _table(ctx: Context, found: LegacyPage) -> LegacyBackup | None:
 def _state(each: LegacyBackup) -> str:
     if each.snapshot_id:
         return "brought in"
-    return "empty" if each.main.size == 0 else "not verified"
-
-
-def _kind(each: LegacyBackup) -> str:
-    return each.main.key.rpartition(".")[2] if each.database else "tar.gz"
+    return "unusable here" if each.unusable else "not verified"
 
 
 def _one(ctx: Context, actor: Actor, chosen: LegacyBackup) -> None:
-    with st.container(border=True, key="legacy_one"):
+    with st.container(border=True, key="legacy_one", gap="xsmall"):
         st.markdown(f"**Legacy backup of {form.when_short(chosen.at, ctx.now())}**")
         for each in (chosen.database, chosen.vectors):
             if each is not None:
-                st.text(f"{each.key}, {form.size(each.size)}")
+                st.caption(f":material/draft: {form.plain(each.key)}, {form.size(each.size)}")
         for remark in chosen.remarks:
             st.caption(f":material/info: {form.plain(remark)}")
+        if chosen.unusable:
+            st.markdown(f":orange[:material/block:] {form.plain(chosen.unusable)}")
+            return
         if chosen.snapshot_id:
             st.caption("It is among the backups now, under its own time.")
             if st.button("Open it", icon=":material/open_in_new:", key="legacy_opened"):

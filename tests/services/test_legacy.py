@@ -199,7 +199,7 @@ def test_the_shops_own_bucket_is_looked_at_where_the_store_is_elsewhere(
         **values,
     )
     (found,) = legacy.legacy(replace(desk, settings=settings), operator).backups
-    assert found.main.place == f"s3://{bucket}" and "empty file" in found.remarks[0]
+    assert found.main.place == f"s3://{bucket}" and "empty file" in found.unusable
 
 
 def test_a_place_that_does_not_answer_is_a_remark(desk, operator):
@@ -316,6 +316,7 @@ def test_a_database_in_wal_mode_says_what_it_may_lack(desk, old, operator):
 
 def test_a_postgresql_dump_is_refused_where_the_shop_runs_on_sqlite(desk, old, operator):
     old.put("database/insightshop_20261101_020000.sql", b"-- PostgreSQL database dump\n")
+    assert "the shop runs on SQLite" in legacy.legacy(desk, operator).backups[0].unusable
     with pytest.raises(Misconfigured, match="PostgreSQL backup, and the shop runs on SQLite"):
         legacy.run_adopt(desk, operator, _key(desk, operator))
     assert _nothing_made(desk)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta, tzinfo
 from functools import lru_cache
 from zoneinfo import ZoneInfo
@@ -57,7 +58,7 @@ def page(ctx: Context) -> LegacyPage:
         found += kept
         remarks += said
     known = _adopted(ctx)
-    backups = sorted(_paired(found, known), key=lambda each: (each.at, each.key), reverse=True)
+    backups = sorted(_paired(ctx, found, known), key=lambda each: (each.at, each.key), reverse=True)
     return LegacyPage(tuple(backups), tuple(remarks), problem, zone)
 
 
@@ -181,7 +182,9 @@ def _read(place: ReadOnly, key: str, size: int, modified: datetime) -> str:
     return sha256.hexdigest()
 
 
-def _paired(found: list[LegacyObject], adopted: dict[datetime, str]) -> Iterator[LegacyBackup]:
+def _paired(
+    ctx: Context, found: list[LegacyObject], adopted: dict[datetime, str]
+) -> Iterator[LegacyBackup]:
     """Each database with the vectors that were stamped nearest to it, and those left alone."""
     databases = [each for each in found if each.kind is not Kind.VECTORS]
     vectors = [each for each in found if each.kind is Kind.VECTORS]
@@ -201,25 +204,39 @@ def _paired(found: list[LegacyObject], adopted: dict[datetime, str]) -> Iterator
             taken.add(other_number)
     for number, one in enumerate(databases):
         other = vectors[pairs[number]] if number in pairs else None
-        yield _backup(one, other, adopted)
+        yield _backup(ctx, one, other, adopted)
     for other_number, other in enumerate(vectors):
         if other_number not in taken:
-            yield _backup(None, other, adopted)
+            yield _backup(ctx, None, other, adopted)
 
 
 def _backup(
-    database: LegacyObject | None, vectors: LegacyObject | None, adopted: dict[datetime, str]
+    ctx: Context,
+    database: LegacyObject | None,
+    vectors: LegacyObject | None,
+    adopted: dict[datetime, str],
 ) -> LegacyBackup:
     remarks = []
-    for each in (database, vectors):
-        if each is not None and each.size == 0:
-            remarks.append(f"{_name(each)} is an empty file: nothing can come back from it.")
     if database is None:
         remarks.append("Vectors alone: no database was stored near that time.")
     elif vectors is None:
         remarks.append("No vectors were stored near that time.")
+    elif vectors.size == 0:
+        remarks.append(f"{_name(vectors)} is an empty file: no vector can come back from it.")
     made = LegacyBackup(database, vectors, tuple(remarks))
-    return LegacyBackup(database, vectors, tuple(remarks), adopted.get(_second(made.at), ""))
+    return replace(
+        made,
+        snapshot_id=adopted.get(_second(made.at), ""),
+        unusable=_against(ctx, made.main),
+    )
+
+
+def _against(ctx: Context, main: LegacyObject) -> str:
+    if main.size == 0:
+        return f"{_name(main)} is an empty file: nothing can come back from it."
+    if main.kind is Kind.SQL and ctx.settings.shop_sqlite_path is not None:
+        return "It is a PostgreSQL backup, and the shop runs on SQLite: it can't be used here."
+    return ""
 
 
 def _adopted(ctx: Context) -> dict[datetime, str]:

@@ -36,6 +36,7 @@ class LegacyBackup:
     vectors: LegacyObject | None
     remarks: tuple[str, ...] = ()  # what is known of it without opening it
     snapshot_id: str = ""  # what it became here, if it did
+    unusable: str = ""  # why nothing can be made of it here; empty: nothing is known against it
 
     @property
     def main(self) -> LegacyObject:
