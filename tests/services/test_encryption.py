@@ -12,14 +12,17 @@ import pytest
 from sqlalchemy import text
 
 from db.engine import write
-from services import backup, restore
+from services import backup, drill, restore
 from services.core.context import Context
 from services.core.errors import Broken, Misconfigured
 from services.core.settings import load_settings
 from services.protection import reading
 from services.protection.model import Part
 from services.protection.stores import open_store
+from services.shop.attach import attach
+from tests.drills import furnish_fully
 from tests.services.test_backup import pictures, store_dir
+from tests.shops import build_shop
 
 __all__ = ["pictures", "store_dir"]
 
@@ -55,12 +58,10 @@ def sealed(ctx, shop, pictures, operators_key, recovery_key) -> Context:
 
 def opening(sealed: Context, identity: object, folder: Path) -> Context:
     """The same desk, with an identity."""
-    file = folder / "identity.txt"
-    file.write_text(f"# made for a test\n{identity}\n")
     return with_settings(
         sealed,
         backup_age_recipients=sealed.settings.backup_age_recipients,
-        backup_age_identity_file=file,
+        backup_age_identity_file=identity_file(identity, folder),
     )
 
 
@@ -341,3 +342,41 @@ def test_a_wrong_recipient_stops_the_backup_before_anything_is_sent(
         backup.run(desk, operator)
     assert "SECRET-KEY-1ABC" not in str(refused.value)
     assert not store_dir.exists() or not list(store_dir.rglob("*.*"))
+
+
+def test_a_drill_proves_an_encrypted_backup_where_the_identity_is_and_nowhere_else(
+    ctx, operators_key, admin, tmp_path
+):
+    """Vectors, portable tables, pictures, knowledge base: all of it, decrypted and compared."""
+    build_shop(ctx.settings.shop_sqlite_path)
+    attach(ctx)
+    furnish_fully(ctx)
+    desk = with_settings(
+        ctx,
+        backup_age_recipients=str(operators_key.to_public()),
+        backup_signing_key="drill" * 8,
+    )
+    manifest = made(desk, admin)
+    assert {"vectors.tar.zst.age"} < {component.name for component in manifest.components}
+    assert any(component.is_table for component in manifest.components)
+    with pytest.raises(Misconfigured, match="no identity"):
+        drill.run(desk, admin, manifest.id)
+    [row] = backup.snapshots(desk, admin).rows
+    assert row.verified_at is None and row.verify_error is None, "it is not the backup's fault"
+    where = with_settings(
+        ctx,
+        backup_age_recipients=desk.settings.backup_age_recipients,
+        backup_signing_key="drill" * 8,
+        backup_age_identity_file=identity_file(operators_key, tmp_path),
+    )
+    drill.run(where, admin, manifest.id)
+    [row] = backup.snapshots(where, admin).rows
+    assert row.verified_at and row.signed and row.encrypted
+    steps = drill.history(where, admin, manifest.id)[0].steps
+    assert any("portable table holds the same ids" in step.found for step in steps)
+
+
+def identity_file(identity: object, folder: Path) -> Path:
+    file = folder / "identity.txt"
+    file.write_text(f"# made for a test\n{identity}\n")
+    return file
