@@ -151,7 +151,7 @@ def _table(going: tuple[Decision, ...]) -> None:
         {
             "Made": [form.when(each.row.created_at) for each in going],
             "Why it goes": [each.words.removeprefix("goes: ").capitalize() for each in going],
-            "Frees": [form.size(each.row.stored_bytes) for each in going],
+            "Frees": [form.size(each.freed_bytes) for each in going],
         },
         hide_index=True,
         width="stretch",

@@ -144,7 +144,7 @@ def _queue(ctx: Context, actor: Actor, wanted: PrunePlan, typed: str) -> jobs.Jo
             "What was typed is not what confirms; nothing was deleted.",
             f"Type {wanted.word} exactly.",
         )
-    job = prune_job.queue(ctx, actor, wanted, confirmed=True)
+    job = prune_job.queue(ctx, wanted, actor, confirmed=True)
     passed = [hold.message for hold in wanted.holds]
     audit.note(
         ctx,

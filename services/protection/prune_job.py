@@ -25,7 +25,7 @@ _NAMED = 500
 """Ids that one event of the audit log names at most."""
 
 
-def queue(ctx: Context, actor: Actor, plan: PrunePlan, *, confirmed: bool) -> jobs.Job:
+def queue(ctx: Context, plan: PrunePlan, actor: Actor, *, confirmed: bool) -> jobs.Job:
     """Write the row of a job that carries a plan out; permission is the caller's to check.
 
     Args:
@@ -88,7 +88,7 @@ def after_backup(ctx: Context, watcher: Watcher, actor: Actor) -> dict[str, Any]
         plan = pruning.current_plan(ctx, open_store(ctx.settings))
         if plan.holds:
             return _held(ctx, actor, plan)
-        ended = work_off(ctx, queue(ctx, actor, plan, confirmed=False), watcher)
+        ended = work_off(ctx, queue(ctx, plan, actor, confirmed=False), watcher)
     except Exception as error:
         message, hint, error_id = describe(error)
         return {

@@ -92,10 +92,11 @@ def prune(
     done.skipped = sorted(ordered - set(going))
     if going:
         _intend(ctx, going)
+    shared = retention_facts.shared_keys(ctx)
     for number, snapshot_id in enumerate(going):
         text = f"Removing backup {number + 1} of {len(going)}"
         handle.step(text, 0.05 + 0.6 * number / len(going))
-        _remove(ctx, store, deleting, snapshot_id, done)
+        _remove(ctx, store, deleting, snapshot_id, done, shared)
     handle.step("Looking for what belongs to no backup", 0.7)
     left = sweeping.orphans(ctx, store, deleting, done, old, intended=_intended(ctx))
     _finish_intent(ctx, left.intended)
@@ -118,8 +119,16 @@ def _store_time(ctx: Context, store: Store) -> datetime:
     return now
 
 
-def _remove(ctx: Context, store: Store, deleting: Deleting, snapshot_id: str, done: Pruned) -> None:
-    """One snapshot: its manifest, then what the index knows, then everything below its id."""
+def _remove(
+    ctx: Context,
+    store: Store,
+    deleting: Deleting,
+    snapshot_id: str,
+    done: Pruned,
+    shared: frozenset[str],
+) -> None:
+    """One snapshot: its manifest, then what the index knows, then what lies below its id,
+    but for what others share with it."""
     instance = ctx.settings.instance_id
     if deleting.pointless or retention_facts.is_wanted(ctx, snapshot_id):
         done.skipped.append(snapshot_id)
@@ -138,8 +147,9 @@ def _remove(ctx: Context, store: Store, deleting: Deleting, snapshot_id: str, do
     reached("index forgotten")
     for prefix in (data_key(instance, snapshot_id, ""), f"drills/{instance}/{snapshot_id}/"):
         for found in list(store.list(prefix)):
-            deleting.delete(found.key, found.size)
-            reached("object deleted")
+            if found.key not in shared:
+                deleting.delete(found.key, found.size)
+                reached("object deleted")
     deleting.delete(pin_key(instance, snapshot_id), 0)
 
 

@@ -26,6 +26,7 @@ from services.protection.retention_model import (
     Inventory,
     Policy,
     PrunePlan,
+    Shared,
 )
 from services.protection.retention_words import (
     BUCKETS,
@@ -73,13 +74,15 @@ def plan_prune(inventory: Inventory, policy: Policy, now: datetime) -> PrunePlan
     for row in rows[: policy.minimum]:
         if not reasons[row.id]:
             reasons[row.id].append(f"one of the {policy.minimum} newest")
-    _for_others(reasons, rows)
+    used = _used_of(inventory, {row.id for row in rows if reasons[row.id]})
     decisions = tuple(
         Decision(
             row,
             keep=bool(reasons[row.id]),
             reasons=tuple(reasons[row.id]) or _why_it_goes(row, slots, policy, now),
             warning="" if reasons[row.id] else _fee(row, inventory.archive, now),
+            shared_with=len({each.user for each in used[row.id]}),
+            shared_bytes=sum({each.name: each.stored_bytes for each in used[row.id]}.values()),
         )
         for row in rows
     )
@@ -158,28 +161,17 @@ def _worth(row: SnapshotRow) -> tuple[bool, bool]:
     return not row.verify_error, row.reason != SAFETY_REASON
 
 
-def _for_others(reasons: dict[str, list[str]], rows: list[SnapshotRow]) -> None:
-    """A snapshot whose objects a kept one uses stays whole, and so does what *it* uses.
+def _used_of(inventory: Inventory, kept: set[str]) -> defaultdict[str, list[Shared]]:
+    """By owner, the objects that snapshots which stay use of another.
 
-    The objects alone would do, but then they would belong to nothing that anybody can see,
-    verify or restore; at most one such snapshot is kept for each state of the data.
+    Such an object stays when its owner goes: whoever needs it names it. Keeping the owner
+    instead would keep what the owner uses too, and so on, back to the first of all.
     """
-    known = {row.id: row for row in rows}
-    users: dict[str, list[str]] = defaultdict(list)
-    open_ends = [row.id for row in rows if reasons[row.id]]
-    seen = set(open_ends)
-    while open_ends:
-        user = open_ends.pop()
-        for origin in known[user].origins:
-            users[origin].append(user)
-            if origin in known and origin not in seen:
-                seen.add(origin)
-                open_ends.append(origin)
-    for origin, used_by in users.items():
-        if origin in known:
-            newest = known[max(used_by, key=lambda each: _age_order(known[each]))]
-            more = f" and {len(used_by) - 1} more" if len(used_by) > 1 else ""
-            reasons[origin].append(f"its objects are used by {newest.id}{more}")
+    used: defaultdict[str, list[Shared]] = defaultdict(list)
+    for each in inventory.shared:
+        if each.user in kept:
+            used[each.owner].append(each)
+    return used
 
 
 def _why_it_goes(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from sqlalchemy import Connection, insert, null, select, update
 
 from db.control import desk_state, jobs, retrievals, snapshots
@@ -10,9 +12,9 @@ from services.core.context import Context
 from services.core.errors import DeskError
 from services.core.jobs import JobState, recent
 from services.protection import catalog
-from services.protection.manifest import SNAPSHOT_ID
+from services.protection.manifest import SNAPSHOT_ID, data_key
 from services.protection.rescue.undo import newest_undoable
-from services.protection.retention_model import Archive, Inventory, Policy
+from services.protection.retention_model import Archive, Inventory, Policy, Shared
 from services.protection.stores.base import Store
 
 _WANTED = ("waiting", "ready")
@@ -40,6 +42,7 @@ def gather(ctx: Context, store_error: str = "") -> Inventory:
         failed_run=_failed_run(ctx),
         last_policy=_last_policy(ctx),
         archive=Archive.of(ctx.settings),
+        shared=tuple(shared(ctx)),
     )
 
 
@@ -50,6 +53,22 @@ def refresh(ctx: Context, store: Store) -> str:
     except DeskError as error:
         return error.message
     return ""
+
+
+def shared(ctx: Context) -> Iterator[Shared]:
+    """Every object that lies below one snapshot and is used by another that is listed."""
+    ours = snapshots.c.instance == ctx.settings.instance_id
+    with read(ctx.control) as connection:
+        for row in connection.execute(select(snapshots.c.id, snapshots.c.components).where(ours)):
+            for part in row.components:
+                if part.get("origin"):
+                    yield Shared(part["origin"], row.id, part["name"], part["stored_bytes"])
+
+
+def shared_keys(ctx: Context) -> frozenset[str]:
+    """Key of each such object: it stays, whatever becomes of the snapshot it lies below."""
+    instance = ctx.settings.instance_id
+    return frozenset(data_key(instance, each.owner, each.name) for each in shared(ctx))
 
 
 def is_wanted(ctx: Context, snapshot_id: str) -> bool:

@@ -71,6 +71,16 @@ class Archive:
 
 
 @dataclass(frozen=True)
+class Shared:
+    """An object that lies below one snapshot and is used by another."""
+
+    owner: str
+    user: str
+    name: str
+    stored_bytes: int
+
+
+@dataclass(frozen=True)
 class Inventory:
     """Everything that a plan is made from."""
 
@@ -81,6 +91,7 @@ class Inventory:
     failed_run: str = ""  # what was wrong with the last backup run, if it did not succeed
     last_policy: Policy | None = None  # with which retention ran last
     archive: Archive = Archive()
+    shared: tuple[Shared, ...] = ()
 
     def fingerprint(self, policy: Policy) -> str:
         """The same as long as nothing changed that a decision rests on.
@@ -114,6 +125,13 @@ class Decision:
     keep: bool
     reasons: tuple[str, ...]  # the weightiest first, never empty
     warning: str = ""  # what deleting it costs, where it costs something
+    shared_with: int = 0  # kept ones that use objects of it: those objects stay
+    shared_bytes: int = 0
+
+    @property
+    def freed_bytes(self) -> int:
+        """What its going frees; pictures that only it shows come on top."""
+        return max(0, self.row.stored_bytes - self.shared_bytes)
 
     @property
     def words(self) -> str:
@@ -121,6 +139,11 @@ class Decision:
         said = "; ".join(self.reasons)
         if self.keep:
             return said
+        if self.shared_with:
+            who = "1 kept backup shares"
+            if self.shared_with > 1:
+                who = f"{self.shared_with} kept backups share"
+            said += f"; what {who} with it stays"
         return f"goes: {said}" + (f" ({self.warning})" if self.warning else "")
 
 
@@ -156,8 +179,8 @@ class PrunePlan:
 
     @property
     def bytes_freed(self) -> int:
-        """What the going ones take in the store; pictures that only they hold come on top."""
-        return sum(decision.row.stored_bytes for decision in self.going)
+        """What the going ones alone take in the store, pictures not counted."""
+        return sum(decision.freed_bytes for decision in self.going)
 
     @property
     def word(self) -> str:

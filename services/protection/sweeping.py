@@ -19,7 +19,7 @@ from db.control import stored_pictures
 from db.engine import write
 from services.core.context import Context
 from services.core.errors import DeskError, Transient
-from services.protection import catalog
+from services.protection import catalog, retention_facts
 from services.protection.deleting import Deleting, Pruned
 from services.protection.manifest import SNAPSHOT_ID, image_key
 from services.protection.model import Manifest, Part
@@ -41,7 +41,7 @@ _AT_ONCE = 8
 class Left:
     """What the sweep of the data could not remove, and what it means for the pictures."""
 
-    intended: set[str]  # given up, and something is still there
+    intended: set[str]  # given up, and something may still be there
     in_flight: bool  # something is so young that a backup elsewhere may be sending it
 
 
@@ -72,8 +72,10 @@ def orphans(
     catalog.refresh(ctx, store)
     rows = catalog.everything(ctx)
     owned = {row.id for row in rows} | set(catalog.gaps(ctx))
-    owned |= {origin for row in rows for origin in row.origins}
-    lost = {each: objects for each, objects in sorted(found.items()) if each not in owned}
+    shared = retention_facts.shared_keys(ctx)
+    below = {each: objects for each, objects in sorted(found.items()) if each not in owned}
+    free = {each: [o for o in objects if o.key not in shared] for each, objects in below.items()}
+    lost = {each: objects for each, objects in free.items() if objects}
     young = {
         each
         for each, objects in lost.items()
@@ -97,9 +99,10 @@ def orphans(
         for item in lost[each]:
             deleting.delete(item.key, item.size)
         reached("orphan deleted")
-    refused = set(done.refused)
-    still = {each for each in intended & lost.keys() if {i.key for i in lost[each]} & refused}
-    return Left(still | (intended & lost.keys() if deleting.pointless else set()), bool(young))
+    # Shared, refused or not tried: the next run looks after what is left of them.
+    gone = lost.keys() - young - stay if not (done.refused or deleting.pointless) else set()
+    whole = {each for each in gone if len(lost[each]) == len(below[each])}
+    return Left(intended & (below.keys() - whole), bool(young))
 
 
 def pictures(

@@ -14,7 +14,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 import pytest
-from sqlalchemy import insert, select, update
+from sqlalchemy import insert, select
 
 from db.control import audit_log, drills, snapshots
 from db.engine import read, write
@@ -22,10 +22,11 @@ from services import backup, retention
 from services.core import jobs
 from services.core.errors import Conflict, Invalid, Misconfigured, Transient
 from services.core.settings import PROJECT_ROOT
-from services.protection import catalog
+from services.protection import catalog, unchanged
 from services.protection import snapshots as snapshot_room
 from services.protection.manifest import data_key, image_key, manifest_key
 from services.protection.model import PROTECTION_LOCK
+from services.protection.replication import keeping
 from services.protection.stores import open_store
 from tests.faults.scene import back_up, furnish
 
@@ -33,9 +34,11 @@ SMALL = {"keep_days": 1, "keep_weeks": 0, "keep_months": 0, "keep_minimum": 1}
 
 
 @pytest.fixture
-def desk(ctx, shop, operator):
+def desk(ctx, shop, operator, monkeypatch):
     """A desk with a furnished shop and the tightest policy: one day, at least one snapshot."""
     furnish(ctx)
+    # Each snapshot on its own, but where a test is about what they share.
+    monkeypatch.setattr(unchanged, "SHARED_DAYS", -1)
     return replace(ctx, settings=ctx.settings.model_copy(update=SMALL))
 
 
@@ -260,20 +263,27 @@ def test_evidence_and_index_of_a_removed_snapshot_go_too(desk, admin):
         assert connection.scalars(select(snapshots.c.id)).all() == [newest]
 
 
-def test_objects_that_a_kept_snapshot_uses_stay(desk, admin):
-    """A component that lies below an older id: the older snapshot stays whole."""
-    old, middle, newest = aged(desk, admin, 5, 3, 0)
-    with write(desk.control) as connection:
-        row = connection.execute(select(snapshots).where(snapshots.c.id == newest)).one()
-        parts = [dict(part, origin=old) for part in row.components]
-        connection.execute(
-            update(snapshots).where(snapshots.c.id == newest).values(components=parts)
-        )
+def test_what_kept_snapshots_share_with_a_removed_one_stays_until_they_go(desk, admin, monkeypatch):
+    """An unchanged shop: later snapshots point to the first one's objects."""
+    monkeypatch.setattr(unchanged, "SHARED_DAYS", 7)
+    first, second, newest = aged(desk, admin, 5, 3, 1.5)
+    used = {
+        part.key for part in backup.manifest(desk, admin, newest).components if part.origin == first
+    }
+    assert used, "the scene has to share something"
     plan = retention.plan(desk, admin)
-    assert [decision.row.id for decision in plan.going] == [middle]
-    assert f"its objects are used by {newest}" in plan.decisions[-1].words
-    remove(desk, admin)
-    assert keys(desk, data_key("default", old, ""))
+    assert "what 1 kept backup shares with it stays" in plan.decisions[-1].words
+    ended = remove(desk, admin)
+    assert ended.result["removed"] == [first, second]
+    assert keys(desk, data_key("default", first, "")) == used
+    all_whole(desk, admin)
+    finish(desk, admin)  # a night later they are still there
+    assert keys(desk, data_key("default", first, "")) == used
+    monkeypatch.setattr(unchanged, "SHARED_DAYS", -1)
+    (last,) = aged(desk, admin, 0)
+    assert remove(desk, admin).result["removed"] == [newest]
+    assert {key.split("/")[2] for key in keys(desk, "data/")} == {last}
+    all_whole(desk, admin)
 
 
 class _Refusing:
@@ -527,3 +537,12 @@ def test_the_command_line_shows_removes_and_holds(desk, admin, capsys):
     code, answer = command(desk, capsys, "--yes")
     assert (code, answer["state"], answer["would_go"]) == (0, "succeeded", 0)
     assert retention.main(["--sideways"]) == 3
+
+
+def test_the_second_store_is_told_what_was_given_up(desk, admin, tmp_path):
+    """Without that word a copy would stay for good."""
+    old, _newest = aged(desk, admin, 5, 0)
+    (tmp_path / "second").mkdir()
+    settings = desk.settings.model_copy(update={"backup_copy_url": f"file:{tmp_path}/second"})
+    remove(replace(desk, settings=settings), admin)
+    assert set(keeping.given_up(desk)) == {old}

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from services.protection.model import Part, Pin, SnapshotRow, Storage
 from services.protection.retention import plan_prune
-from services.protection.retention_model import Archive, Inventory, Policy, PrunePlan
+from services.protection.retention_model import Archive, Inventory, Policy, PrunePlan, Shared
 
 NOW = datetime(2026, 11, 22, 9, 0, tzinfo=UTC)  # a Sunday
 DEFAULT = Policy(days=30, weeks=8, months=12, minimum=7)
@@ -208,17 +208,22 @@ def test_what_a_restore_set_aside_stays_for_its_undo_and_never_stands_for_a_day(
     assert plan.going == ()
 
 
-def test_what_a_kept_snapshot_uses_stays_and_so_does_what_that_one_uses():
+def test_what_kept_ones_share_with_a_going_one_is_told_and_not_counted_as_freed():
     tight = Policy(days=1, weeks=0, months=0, minimum=1)
-    first, second, third, other = (row(NOW - timedelta(days=back)) for back in (9, 8, 3, 7))
-    second = replace(second, origins=frozenset({first.id}))
-    third = replace(third, origins=frozenset({second.id}))
-    plan = planned([first, second, third, other], tight)
+    old, other, newest = (row(NOW - timedelta(days=back)) for back in (3, 2, 0))
+    shared = (
+        Shared(old.id, newest.id, "vectors.tar.zst", 60),
+        Shared(old.id, other.id, "vectors.tar.zst", 60),
+        Shared(old.id, other.id, "database.sqlite3.zst", 30),
+    )
+    plan = planned([old, other, newest], tight, shared=shared)
     assert told(plan)[1:] == [
-        "2026-11-15 09:00 GOES goes: older than the 1 day kept",
-        f"2026-11-14 09:00 keep its objects are used by {third.id}",
-        f"2026-11-13 09:00 keep its objects are used by {second.id}",
+        "2026-11-20 09:00 GOES goes: older than the 1 day kept",
+        "2026-11-19 09:00 GOES goes: older than the 1 day kept; what 1 kept backup shares with it "
+        "stays",
     ]
+    assert [each.freed_bytes for each in plan.going] == [100, 40]
+    assert plan.bytes_freed == 140
 
 
 def test_deleting_early_from_an_archive_or_under_object_lock_says_what_it_costs():
@@ -340,13 +345,10 @@ MINUTES = st.integers(0, 800 * 24 * 60)
 
 @st.composite
 def inventories(draw) -> Inventory:
-    """Snapshots of any age and kind; some refer to older ones."""
+    """Snapshots of any age and kind."""
     ages = sorted(draw(st.lists(MINUTES, max_size=30, unique=True)), reverse=True)
     rows: list[SnapshotRow] = []
     for number, age in enumerate(ages):
-        origins = (
-            draw(st.sets(st.sampled_from([each.id for each in rows]), max_size=2)) if rows else ()
-        )
         rows.append(
             row(
                 NOW - timedelta(minutes=age),
@@ -358,7 +360,6 @@ def inventories(draw) -> Inventory:
                 verified_at=NOW if draw(st.integers(0, 4)) == 0 else None,
                 read_back_at=NOW if draw(st.booleans()) else None,
                 verify_error="altered" if draw(st.integers(0, 7)) == 0 else None,
-                origins=frozenset(origins if draw(st.integers(0, 3)) == 0 else ()),
             )
         )
     return Inventory(tuple(draw(st.permutations(rows))))
@@ -389,13 +390,6 @@ def test_it_never_deletes_the_last_verified_the_last_read_back_or_a_pinned_one(i
         assert set(last) <= kept_ids(plan)
     assert {each.id for each in inventory.snapshots if each.pin} <= kept_ids(plan)
     assert len(plan.kept) >= min(policy.minimum, len(inventory.snapshots))
-
-
-@given(inventories(), policies)
-def test_what_stays_needs_nothing_that_goes(inventory, policy):
-    plan = plan_prune(inventory, policy, NOW)
-    for each in plan.kept:
-        assert each.row.origins <= kept_ids(plan)
 
 
 @given(inventories(), policies)
