@@ -146,6 +146,23 @@ def _tools(_ctx: Context) -> tuple[Finding, ...]:
     return _ok("tools", "age, zstd and sqlite3 are installed, for a recovery without the desk.")
 
 
+def _postgres(ctx: Context) -> tuple[Finding, ...]:
+    """The programs that dump and restore, for each database that is on a server."""
+    from services.protection.sources.postgres import tools_for
+
+    urls = {
+        "shop": ctx.settings.shop_database_url,
+        "control": ctx.settings.control_url,
+    }
+    found: tuple[Finding, ...] = ()
+    for whose, url in urls.items():
+        if sqlite_file(url) is None:
+            tools = tools_for(url, ctx.settings.postgres_tools)
+            said = f"PostgreSQL {tools.version} in {tools.folder} fits the server ({whose})."
+            found += _ok("dump tools", said)
+    return found
+
+
 def wal_reset_bug(version: tuple[int, ...]) -> bool:
     """Whether this version of SQLite can corrupt a database in WAL mode when two connections
     write and check-point at the same moment."""
@@ -249,5 +266,6 @@ _LOOKS: tuple[tuple[str, Look], ...] = (
     ("keys", _keys),
     ("sqlite", _sqlite),
     ("tools", _tools),
+    ("dump tools", _postgres),
     ("disk", _disk),
 )

@@ -15,7 +15,7 @@ import pyrage
 import pytest
 
 from services import doctor
-from services.core.context import Context
+from services.core.context import Context, open_context
 from services.core.errors import (
     EXIT_DONE,
     EXIT_FAILED,
@@ -339,3 +339,22 @@ def test_the_command_signs_and_tells_what_it_refused(ctx, shop, operator):
     assert code == EXIT_FAILED and "There is no snapshot" in answer["error"]
     code, answer, _out, _errors = run(ctx, "sign", "--all")
     assert code == EXIT_USAGE and "BACKUP_SIGNING_KEY" in answer["error"]
+
+
+def test_databases_on_a_server_need_programs_that_fit_it(postgres_server, tmp_path):
+    ctx = open_context(
+        load_settings(
+            env_file=tmp_path / "none.env",
+            desk_home=tmp_path / "desk",
+            database_url=postgres_server.make_shop(),
+            control_database_url=postgres_server.make_database(),
+            **postgres_server.tools_setting(),
+        )
+    )
+    try:
+        findings = found(ctx)
+        assert findings["dump tools"].state is State.OK
+        assert findings["shop database"].state is findings["control database"].state is State.OK
+        assert "the desk's own is in it" not in findings["sqlite"].said
+    finally:
+        ctx.close()

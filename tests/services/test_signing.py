@@ -17,7 +17,7 @@ from services.core import audit, jobs
 from services.core.context import Context, open_context
 from services.core.errors import Broken, Busy, Invalid, Misconfigured
 from services.core.settings import load_settings
-from services.desk import refuse_weak_secrets
+from services.desk import prepare, refuse_weak_secrets
 from services.protection import catalog
 from services.protection.keys import Keys, key_id, keys_of
 from services.protection.manifest import from_json, manifest_key, to_json
@@ -290,6 +290,8 @@ def test_a_short_key_is_refused_everywhere_and_never_shown(ctx, shop, operator, 
     with pytest.raises(Misconfigured, match="fewer than 32") as refused:
         backup.run(with_key(ctx, key), operator)
     assert key not in str(refused.value)
+    with pytest.raises(Misconfigured, match="fewer than 32"):
+        prepare(with_key(ctx, key))  # the desk does not even start
 
 
 def test_production_refuses_a_key_that_somebody_typed(ctx):
