@@ -21,7 +21,7 @@ from db.engine import read, write
 from services import backup, retention
 from services.core import jobs
 from services.core.errors import Conflict, Invalid, Misconfigured, Transient
-from services.core.settings import PROJECT_ROOT
+from services.core.settings import PROJECT_ROOT, load_settings
 from services.protection import catalog, unchanged
 from services.protection import snapshots as snapshot_room
 from services.protection.manifest import data_key, image_key, manifest_key
@@ -546,3 +546,56 @@ def test_the_second_store_is_told_what_was_given_up(desk, admin, tmp_path):
     settings = desk.settings.model_copy(update={"backup_copy_url": f"file:{tmp_path}/second"})
     remove(replace(desk, settings=settings), admin)
     assert set(keeping.given_up(desk)) == {old}
+
+
+@pytest.mark.parametrize("server", ["moto_server", "rclone_server"])
+def test_a_bucket_is_pruned_as_a_folder_is(desk, admin, server, request):
+    """Of a real server's objects, written just now, everything of what goes is gone."""
+    bucket = request.getfixturevalue(server)
+    settings = load_settings(
+        env_file=desk.settings.desk_home / "none.env",
+        desk_home=desk.settings.desk_home,
+        shop_root=desk.settings.shop_root,
+        **bucket.settings(bucket.make_bucket(), "backups"),
+        **SMALL,
+    )
+    cloud = replace(desk, settings=settings)
+    old, newest = aged(cloud, admin, 5, 0)
+    retention.pin(cloud, admin, newest, "why")
+    assert remove(cloud, admin).result["removed"] == [old]
+    assert old not in " ".join(keys(cloud))
+    assert len(keys(cloud, "images/")) == 3
+    all_whole(cloud, admin)
+    backup.refresh(cloud, admin)
+    assert catalog.find(cloud, newest).pin.note == "why"
+
+
+def test_a_machine_that_can_open_no_backup_prunes_the_pictures_too(desk, admin):
+    """It holds the recipients only: what a backup shows is known without an identity."""
+    from pyrage import x25519
+
+    recipient = str(x25519.Identity.generate().to_public())
+    settings = desk.settings.model_copy(update={"backup_age_recipients": recipient})
+    sealed = replace(desk, settings=settings)
+    aged(sealed, admin, 5)
+    (desk.settings.images_dir / "1.png").unlink()
+    aged(sealed, admin, 0)
+    _age_objects(desk, "-", desk.now() - timedelta(days=4))
+    assert len(keys(sealed, "images/")) == 3
+    ended = remove(sealed, admin)
+    assert (ended.result["pictures"], ended.result["notes"]) == (1, [])
+    assert len(keys(sealed, "images/")) == 2
+    all_whole(sealed, admin)
+
+
+def test_a_list_of_pictures_that_cant_be_read_keeps_them_all(desk, admin):
+    old, newest = aged(desk, admin, 5, 0)
+    spare = image_key("default", "ab" * 32)
+    open_store(desk.settings).put(spare, io.BytesIO(b"shown by nothing"))
+    _age_objects(desk, "-", desk.now() - timedelta(days=4))
+    store = desk.settings.instance_dir / "backups"
+    (store / data_key("default", newest, "images.json")).write_bytes(b"{}")
+    ended = remove(desk, admin)
+    assert ended.result["removed"] == [old]
+    assert "Pictures stay, because a list of them can't be read" in ended.result["notes"][0]
+    assert spare in keys(desk)
