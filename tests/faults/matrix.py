@@ -132,7 +132,7 @@ def pytest_terminal_summary(terminalreporter: Any, config: Any) -> None:
         for row, cells in table.items():
             shown = "".join(f"{_shown(cells.get(column)):>12}" for column in COLUMNS)
             terminalreporter.write_line(f"{row:{width}}{shown}")
-    if LONG and table:
+    if LONG and table and not config.option.keyword:
         DOCUMENT.write_text(document(table), "utf-8")
 
 

@@ -59,7 +59,7 @@ class Proxy:
     server: S3Server
     fault: Fault | None = None
     after: int = 0  # so many requests that could fail pass before
-    once: bool = False  # every request fails the first time only
+    once: bool = False  # every kind of request fails the first time only
     met: int = 0  # how many failed
     _passed: int = 0
     _seen: set[tuple[str, str]] = field(default_factory=set)
@@ -82,11 +82,18 @@ class Proxy:
             if self._passed <= self.after:
                 return None
             if self.once:
-                if (method, path) in self._seen:
+                kind = (method, _folder(path))
+                if kind in self._seen:
                     return None
-                self._seen.add((method, path))
+                self._seen.add(kind)
             self.met += 1
             return fault
+
+
+def _folder(path: str) -> str:
+    """manifests, data, images ...: what kind of object a request is about."""
+    known = ("manifests", "data", "images", "pins", "drills", "desk-check")
+    return next((name for name in known if f"/{name}/" in path), "")
 
 
 @contextmanager

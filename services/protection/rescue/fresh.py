@@ -21,7 +21,7 @@ from db.engine import write
 from services.core import audit
 from services.core.access import Actor
 from services.core.context import Clock, Context, open_context, prepare_folder, utc_now
-from services.core.errors import Broken, Conflict, Misconfigured, Transient
+from services.core.errors import Broken, Conflict, DeskError, Misconfigured, Transient
 from services.core.settings import Settings
 from services.protection import catalog
 from services.protection.model import Manifest, Part
@@ -227,21 +227,14 @@ class Fresh:
             raise said from error
 
     def _finish(self, outcome: FreshOutcome, actor: Actor, say: Say, began: float) -> None:
-        with self._step(outcome, "list", "Listing the snapshots of the store", say):
-            ctx = open_context(self.settings, self.clock, patient=True, recovering=True)
-            try:
-                listed = catalog.refresh(ctx, self.store)
-                outcome.proved["list"] = f"{listed.total:,} snapshots are listed" + (
-                    f", {len(listed.unreadable)} can't be used" if listed.unreadable else ""
-                )
-            except BaseException:
-                ctx.close()
-                raise
+        ctx = open_context(self.settings, self.clock, patient=True, recovering=True)
         try:
             with self._step(outcome, "in its place", "Comparing the knowledge base again", say):
                 outcome.proved["in its place"] = self.parts.bring_knowledge(ctx, actor)
             with self._step(outcome, "check", "Opening what stands there now", say):
                 outcome.proved["check"] = self.parts.check_live()
+            with self._step(outcome, "list", "Listing the snapshots of the store", say):
+                outcome.proved["list"] = self._list(ctx)
             outcome.administrators = self.parts.administrators(ctx)
             outcome.notes += self.parts.notes
             outcome.total = time.monotonic() - began
@@ -250,6 +243,15 @@ class Fresh:
             ctx.close()
         self.parts.tidy()
         reached("finished")
+
+    def _list(self, ctx: Context) -> str:
+        try:
+            listed = catalog.refresh(ctx, self.store)
+        except DeskError as error:
+            # Everything is in its place; the desk lists them when it opens.
+            return f"Not now: {error.message} The desk does it when it opens."
+        unusable = f", {len(listed.unreadable)} can't be used" if listed.unreadable else ""
+        return f"{listed.total:,} snapshots are listed{unusable}."
 
     def _audit(self, ctx: Context, actor: Actor, outcome: FreshOutcome) -> None:
         key = f"recovery:{(self.pending or self.journal).began_at}:{self.manifest.id}"

@@ -241,8 +241,8 @@ def _answered(place: S3Place, error: Any, key: str | None) -> DeskError:
     if code in _FORBIDDEN or status in (401, 403):
         return Misconfigured(
             f"The store at {place.url} forbids it {said}. Nothing was changed.",
-            "Allow these credentials to list, read, write and delete there "
-            "(docs/deploy has the policy).",
+            "Allow these credentials to list, read, write and delete there (docs/deploy has the "
+            "policy), and see that they have not expired and that this machine's clock is right.",
         )
     return Misconfigured(
         f"The store at {place.url} refused what it was asked {said}. Nothing was changed.",
