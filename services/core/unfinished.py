@@ -30,7 +30,7 @@ def require_finished(settings: Settings) -> None:
     try:
         values = json.loads(path.read_text("utf-8"))
         command, began = str(values["command"]), str(values["began_at"])[:16]
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return
     except (OSError, ValueError, KeyError, TypeError):
         command, began = "python services/restore.py --from STORE --fresh", "an unknown time"
