@@ -477,3 +477,24 @@ def test_a_proof_grows_old(ctx, made, operator, admin, clock):
     )
     codes = {finding.code for finding in monitor.posture(later, admin)[1].findings}
     assert "proof old" in codes
+
+
+def test_an_encrypted_and_signed_backup_is_proven_where_the_identity_lies(
+    ctx, made, tmp_path, operator
+):
+    import pyrage
+
+    identity = pyrage.x25519.Identity.generate()
+    file = tmp_path / "identity.txt"
+    file.write_text(f"{identity}\n")
+    maker = {"backup_age_recipients": str(identity.to_public()), "backup_signing_key": KEY}
+    here = _with(ctx, tmp_path, **maker)
+    taken = backup.run(here, operator, "manual").result["snapshot"]
+    with pytest.raises(Misconfigured, match="no identity"):
+        drill.run(here, operator, taken)
+    assert not monitor.gather(here, operator).can_open
+    keeper = _with(ctx, tmp_path, **maker, backup_age_identity_file=file)
+    assert drill.run(keeper, operator, taken).state is JobState.SUCCEEDED
+    (kept,) = drill.history(keeper, operator, taken)
+    assert "signed with a key that is accepted" in kept.steps[0].found
+    assert "signature" in json.loads(evidence_files(ctx)[0].read_bytes())
