@@ -24,7 +24,6 @@ KNOWLEDGE_HEAD = "k0001"
 
 if TYPE_CHECKING:
     from alembic.config import Config
-    from alembic.script import ScriptDirectory
 
 
 class NewerDatabase(Exception):
@@ -106,7 +105,8 @@ def rehearse_knowledge_on_server(engine: Engine) -> None:
         NewerDatabase, sqlalchemy.exc.SQLAlchemyError: what the migration itself would raise.
     """
     with suppress(_TakenBack), write(engine) as connection:
-        _migrate(connection, _scripts_of("knowledge")[0])
+        config = _known(revision(connection, VERSION_TABLE), "knowledge", KNOWLEDGE_HEAD)
+        _migrate(connection, config)
         raise _TakenBack
 
 
@@ -119,21 +119,23 @@ def _upgrade(engine: Engine, environment: str, version_table: str, head: str) ->
         found = revision(connection, version_table)
     if found == head:
         return False
-    config, scripts = _scripts_of(environment)
-    if found not in {None, *(script.revision for script in scripts.walk_revisions())}:
-        raise NewerDatabase(f"it stands at {found}, this version knows {head}")
+    config = _known(found, environment, head)
     with write(engine) as connection:
         _migrate(connection, config)
     return True
 
 
-def _scripts_of(environment: str) -> tuple[Config, ScriptDirectory]:
+def _known(found: str | None, environment: str, head: str) -> Config:
+    """The scripts of an environment, which know the revision that a database stands at."""
     from alembic.config import Config
     from alembic.script import ScriptDirectory
 
     config = Config()
     config.set_main_option("script_location", str(_SCRIPTS / environment).replace("%", "%%"))
-    return config, ScriptDirectory.from_config(config)
+    scripts = ScriptDirectory.from_config(config)
+    if found not in {None, *(script.revision for script in scripts.walk_revisions())}:
+        raise NewerDatabase(f"it stands at {found}, this version knows {head}")
+    return config
 
 
 def _migrate(connection: Connection, config: Config) -> None:

@@ -98,14 +98,19 @@ def record(
             actor_kind=actor.kind.value,
             action=action,
             subject_kind=subject[0],
-            subject_id=subject[1][:200],
-            summary=summary[:_MAX_SUMMARY],
+            subject_id=_text(subject[1])[:200],
+            summary=_text(summary)[:_MAX_SUMMARY],
             details=details or {},
             outcome=outcome,
             host=ctx.host,
             relay_key=relay_key,
         )
     )
+
+
+def _text(said: str) -> str:
+    # What somebody typed may hold a zero byte, which PostgreSQL has in no text.
+    return said.replace("\x00", "\ufffd")
 
 
 def note(

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
-from sqlalchemy import Engine
+from sqlalchemy import Engine, make_url
 from sqlalchemy.exc import SQLAlchemyError
 
 from db.engine import BUSY_SECONDS, PATIENT_SECONDS, control_engine, shop_engine, sqlite_file
@@ -73,6 +73,7 @@ def open_context(
     settings = settings or load_settings()
     if not recovering:
         require_finished(settings)
+    _require_two_databases(settings)
     prepare_folder(settings.instance_dir)
     control = sqlite_file(settings.control_url)
     if control is not None:
@@ -89,6 +90,21 @@ def open_context(
     )
     _migrate(context, control)
     return context
+
+
+def _require_two_databases(settings: Settings) -> None:
+    """A restore of the shop must never take back who may sign in and what was done."""
+    shop, control = make_url(settings.shop_database_url), make_url(settings.control_url)
+    if (shop.host, shop.port or 5432, shop.database) == (
+        control.host,
+        control.port or 5432,
+        control.database,
+    ):
+        raise Misconfigured(
+            "DATABASE_URL and CONTROL_DATABASE_URL name the same database. Nothing was started.",
+            "Give the desk a database of its own: a restore of the shop's would otherwise take "
+            "back accounts, the audit log and the very job that restores.",
+        )
 
 
 def _migrate(context: Context, file: Path | None) -> None:

@@ -8,11 +8,10 @@ from typing import Any
 
 from sqlalchemy import Connection, Select, func, or_, select
 
-from db.knowledge import change_sets, changes
+from db.knowledge import change_sets, changes, changes_group
 from services.core.access import Actor, Permission, require
 from services.core.context import Context
 from services.core.databases import read_shop
-from services.knowledge.document import Kind
 from services.knowledge.entries import Entry, cells_of
 from services.knowledge.ledger import ChangeSet
 from services.knowledge.validation import KEY
@@ -104,20 +103,16 @@ def recent(ctx: Context, actor: Actor, *, page: int = 1, rows: int = PAGE_ROWS) 
 def details(ctx: Context, actor: Actor, change_set_id: str) -> tuple[EntryChange, ...]:
     """What one change set did, entry by entry; at most the first 200."""
     require(actor, Permission.KB_VIEW)
-    query = _changes().where(changes.c.change_set_id == change_set_id, _kind() != Kind.GROUP)
+    query = _changes().where(changes.c.change_set_id == change_set_id, ~changes_group())
     with read_shop(ctx) as connection:
         found = connection.execute(query.order_by(changes.c.id).limit(_MAX_CHANGES))
         return tuple(_entry_change(row) for row in found)
 
 
-def _kind() -> Any:
-    return func.coalesce(changes.c.after["kind"].as_string(), changes.c.before["kind"].as_string())
-
-
 def _counts(connection: Connection, ids: list[str]) -> dict[tuple[str, str], int]:
     query = (
         select(changes.c.change_set_id, changes.c.action, func.count())
-        .where(changes.c.change_set_id.in_(ids), _kind() != Kind.GROUP)
+        .where(changes.c.change_set_id.in_(ids), ~changes_group())
         .group_by(changes.c.change_set_id, changes.c.action)
     )
     return {(id_, action): count for id_, action, count in connection.execute(query)}

@@ -175,9 +175,10 @@ class Ledger:
             return []
         renamed = [entry for entry, row in self._edited if entry.key != row.key]
         for entry in renamed:
-            # Two entries may swap their keys, which are unique at every moment.
+            # Two entries may swap their keys, which are unique at every moment. (No zero
+            # byte: PostgreSQL has none in a text.)
             self._connection.execute(
-                update(table).where(table.c.id == entry.id).values(key=f"\x00{entry.id}")
+                update(table).where(table.c.id == entry.id).values(key=f"\x01{entry.id}\x01")
             )
         done = self._connection.execute(
             update(table)

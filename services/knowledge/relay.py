@@ -15,12 +15,11 @@ from sqlalchemy import Connection, func, select, update
 
 from db.control import audit_log
 from db.engine import write
-from db.knowledge import change_sets, changes
+from db.knowledge import change_sets, changes, changes_group
 from services.core import audit
 from services.core.access import Actor, ActorKind
 from services.core.context import Context
 from services.core.databases import read_shop, write_shop
-from services.knowledge.document import Kind
 from services.knowledge.sections import title_of
 
 log = logging.getLogger("desk")
@@ -90,8 +89,7 @@ _PAST = {"add": "added", "edit": "edited", "delete": "deleted"}
 
 
 def _details(shop: Connection, change_set_id: str) -> dict[str, Any]:
-    kind = func.coalesce(changes.c.after["kind"].as_string(), changes.c.before["kind"].as_string())
-    query = select(changes.c.action, changes.c.section, changes.c.key).where(kind != Kind.GROUP)
+    query = select(changes.c.action, changes.c.section, changes.c.key).where(~changes_group())
     counts: Counter[str] = Counter()
     named: list[str] = []
     for action, section, key in shop.execute(

@@ -59,9 +59,10 @@ def as_typed(name: str) -> str:
     """A name that somebody typed, fit to be looked up and recorded.
 
     Half of a surrogate pair, which a hand-made request can hold, is in no name and would be
-    refused by the database as a bug.
+    refused by the database as a bug; so would a zero byte, by PostgreSQL.
     """
-    return name.encode("utf-8", "replace").decode("utf-8").strip().lower()
+    sound = name.encode("utf-8", "replace").decode("utf-8").replace("\x00", "\ufffd")
+    return sound.strip().lower()
 
 
 def check_names(username: str, display_name: str) -> tuple[str, str]:

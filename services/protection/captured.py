@@ -15,18 +15,20 @@ from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from sqlalchemy import Engine, NullPool, create_engine
 from sqlalchemy.exc import SQLAlchemyError
 
-from db.engine import sqlite_file
+from db.engine import read_only_sqlite, sqlite_file
+from db.knowledge import VERSION_TABLE
 from services.core.errors import Broken
 from services.core.settings import PROJECT_ROOT
 from services.protection import digests
 from services.protection.model import Component, Part, TableFacts
 from services.protection.sending import Sender
 from services.protection.sources import sqlite
+from services.protection.unchanged import COUNTER, Earlier
 
 if TYPE_CHECKING:
     from services.protection.sources import postgres
@@ -53,6 +55,9 @@ class Captured(Protocol):
     digest: str  # name of the digest of its tables
     table_names: frozenset[str]
     tools: dict[str, str]  # tool -> version
+
+    extra: dict[str, Any]  # what a manifest keeps, to recognise this state again
+    unchanged: bool  # it is what the earlier snapshot holds, and nothing was copied
 
     def measure(self) -> None:
         """Begin to count and digest its tables, beside whatever is done next."""
@@ -91,7 +96,13 @@ def room(url: str) -> int:
 
 
 @contextmanager
-def captured(url: str, part: Part, folder: Path, tools: str | None = None) -> Iterator[Captured]:
+def captured(
+    url: str,
+    part: Part,
+    folder: Path,
+    tools: str | None = None,
+    earlier: Earlier | None = None,
+) -> Iterator[Captured]:
     """Capture a database.
 
     Args:
@@ -99,6 +110,7 @@ def captured(url: str, part: Part, folder: Path, tools: str | None = None) -> It
         part: what it is to the snapshot; names its file.
         folder: of the workspace.
         tools: the setting POSTGRES_TOOLS.
+        earlier: a snapshot whose copy of this database is taken where nobody wrote since.
 
     Raises:
         Misconfigured, Transient, Broken: it can't be captured.
@@ -106,7 +118,10 @@ def captured(url: str, part: Part, folder: Path, tools: str | None = None) -> It
     path = sqlite_file(url)
     if path is not None:
         copy = folder / f"{part.value}.sqlite3"
-        sqlite.capture(path, copy)
+        known = earlier.known_database() if earlier else None
+        if not sqlite.capture(path, copy, known=known) and earlier is not None:
+            yield UnchangedFile(path, earlier)
+            return
         held = CapturedFile(path, copy)
         try:
             yield held
@@ -122,9 +137,10 @@ def captured(url: str, part: Part, folder: Path, tools: str | None = None) -> It
 class CapturedFile:
     """A copy of an SQLite database, which nobody writes to."""
 
-    engine_name, digest = SQLITE, digests.DIGEST
+    engine_name, digest, unchanged = SQLITE, digests.DIGEST, False
 
     def __init__(self, live: Path, copy: Path) -> None:
+        self.extra: dict[str, Any] = {COUNTER: sqlite.change_counter(copy)}
         self.table_names = sqlite.table_names(copy)
         self.tools: dict[str, str] = {}
         self._live, self._copy = live, copy
@@ -202,14 +218,63 @@ class CapturedFile:
             self._measuring.wait()
 
 
+class UnchangedFile:
+    """An SQLite database to which nobody wrote since the earlier snapshot."""
+
+    engine_name, digest, unchanged = SQLITE, digests.DIGEST, True
+
+    def __init__(self, live: Path, earlier: Earlier) -> None:
+        self.extra: dict[str, Any] = {COUNTER: earlier.manifest.extra[COUNTER]}
+        self.table_names = frozenset(earlier.manifest.tables)
+        self.tools: dict[str, str] = {}
+        self._live, self._earlier = live, earlier
+
+    def measure(self) -> None:
+        """It was, then."""
+
+    def measured(self) -> Measured:
+        """As it was then."""
+        manifest = self._earlier.manifest
+        return Measured(manifest.tables, manifest.foreign_key_violations)
+
+    def send(self, sender: Sender, part: Part, moved: Callable[[float], None]) -> Component:
+        """The object that is there already."""
+        component = self._earlier.of(part)
+        if component is None:
+            raise RuntimeError("an unchanged database is one that an earlier snapshot holds")
+        sender.share([component])
+        moved(1.0)
+        return component
+
+    def engine(self) -> Engine:
+        """Reads the live file; a write since then is seen."""
+        live = self._live
+        return create_engine(
+            "sqlite://", creator=lambda: read_only_sqlite(live), poolclass=NullPool
+        )
+
+    def revision(self, version_table: str) -> str:
+        """As it was then."""
+        key = "knowledge" if version_table == VERSION_TABLE else "control"
+        return self._earlier.manifest.revisions.get(key, "")
+
+    def said(self, error: SQLAlchemyError) -> Exception:
+        """As it is."""
+        return error
+
+    def release(self) -> None:
+        """Nothing of the live file is held."""
+
+
 class CapturedServer:
     """A PostgreSQL database, held in one state while it is read."""
 
-    engine_name = POSTGRESQL
+    engine_name, unchanged = POSTGRESQL, False
 
     def __init__(self, url: str, capture: postgres.Capture) -> None:
         from services.protection.sources import postgres
 
+        self.extra: dict[str, Any] = {}
         self.digest = postgres.DIGEST
         self.table_names = capture.visible
         self.tools = {"postgresql": capture.server_version, "pg_dump": capture.tools.version}

@@ -288,7 +288,8 @@ def _dump_error(text: str, code: int) -> DeskError:
             f"pg_dump was killed (signal {-code}); {_UNCHANGED}.",
             "See what ended it (a shutdown, too little memory), then try again.",
         )
-    if "lock timeout" in lower:
+    if "statement timeout" in lower or "lock timeout" in lower:
+        # pg_dump limits nothing but its locks, by the one or the other, as its version does.
         return Transient(
             f"Another program kept a table of the shop's database locked for "
             f"{LOCK_PATIENCE_SECONDS:.0f} s; {_UNCHANGED}.",
