@@ -123,7 +123,9 @@ def test_pictures_that_snapshots_share_are_sent_once(desk, operator):
     later = back_up(desk, operator)
     done = replication.run(desk, operator).result
     assert done["copied"] == [later.id]
-    assert done["objects"] == len(later.components) and done["already"] == later.image_count
+    own = [part for part in later.components if not part.origin]
+    shared = len(later.components) - len(own)
+    assert (done["objects"], done["already"]) == (len(own), shared + later.image_count)
 
 
 KILLED = """
@@ -213,7 +215,9 @@ def test_what_is_altered_in_the_first_store_never_replaces_a_good_copy(desk, ope
 
 
 def test_one_damaged_snapshot_does_not_keep_the_others_from_being_copied(desk, operator):
-    bad, good = back_up(desk, operator), back_up(desk, operator)
+    bad = back_up(desk, operator)
+    _order(desk, 901)
+    good = back_up(desk, operator)
     (_folder(desk, "store") / bad.components[0].key).unlink()
     with pytest.raises(Broken, match="1 of 2 backups could not be copied"):
         replication.run(desk, operator)
@@ -342,6 +346,7 @@ def test_a_copy_goes_a_week_after_retention_gave_its_snapshot_up(timed, operator
     desk, clock = timed
     old = back_up(desk, operator)
     clock.forward(days=1)
+    _order(desk, 901)
     new = back_up(desk, operator)
     replication.run(desk, operator)
     _prune(desk, old.id)
@@ -350,7 +355,25 @@ def test_a_copy_goes_a_week_after_retention_gave_its_snapshot_up(timed, operator
     clock.forward(days=2)
     assert replication.run(desk, operator).result["removed"] == [old.id]
     assert ids_in(desk, _second(desk)) == {new.id}
-    assert sizes_in(_second(desk), f"data/default/{old.id}/") == {}
+    kept = {part.key for part in new.components if part.origin == old.id}
+    assert sizes_in(_second(desk), f"data/default/{old.id}/").keys() == kept
+    assert replication.listing(desk, operator)[0].complete
+
+
+def test_an_object_that_a_newer_copy_shares_stays_when_the_older_one_goes(timed, operator):
+    desk, clock = timed
+    old = back_up(desk, operator)
+    clock.forward(days=1)
+    new = back_up(desk, operator)
+    shared = {part.key for part in new.components if part.origin == old.id}
+    assert shared, "an unchanged database is not sent twice"
+    replication.run(desk, operator)
+    keeping.give_up(desk, [old.id])
+    open_store(desk.settings).delete(manifest_key("default", old.id))
+    catalog.refresh(desk, open_store(desk.settings))
+    clock.forward(days=9)
+    assert replication.run(desk, operator).result["removed"] == [old.id]
+    assert shared <= sizes_in(_second(desk), "data/").keys()
     assert replication.listing(desk, operator)[0].complete
 
 
