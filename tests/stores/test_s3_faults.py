@@ -9,7 +9,7 @@ from datetime import timedelta
 
 import pytest
 
-from services.core.errors import Broken, DeskError, Misconfigured, Transient
+from services.core.errors import Archived, Broken, DeskError, Misconfigured, Transient
 from services.protection.stores import open_store, s3_client
 from services.protection.stores.s3 import S3Store
 from services.protection.stores.s3_client import Patience
@@ -82,7 +82,7 @@ def test_a_server_that_never_answers_is_given_up(quick_store):
         (500, "InternalError", Transient, "could not do it now"),
         (503, "SlowDown", Transient, "could not do it now"),
         (429, "TooManyRequests", Transient, "could not do it now"),
-        (403, "InvalidObjectState", Transient, "archive"),
+        (403, "InvalidObjectState", Archived, "archive"),
         (404, "NoSuchBucket", Misconfigured, "no bucket"),
         (418, "Teapot", Misconfigured, "refused"),
     ],

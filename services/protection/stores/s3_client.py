@@ -175,15 +175,15 @@ def code_of(error: Any) -> str:
     return str(error.response.get("Error", {}).get("Code", ""))
 
 
-def archived(place: S3Place, key: str | None) -> Archived:
+def archived(place: S3Place, key: str | None, said: str) -> Archived:
     """An object that can't be read before it was brought back; says how for a snapshot's."""
     parts = (key or "").split("/")
     of_a_snapshot = len(parts) == 4 and parts[0] == "data"
     snapshot = parts[2] if of_a_snapshot else "ID"
     what = f"{parts[3]} of the snapshot {snapshot}" if of_a_snapshot else key or "The object"
     return Archived(
-        f"{what} lies in the archive of {place.url} and can't be read before it is brought back. "
-        "Nothing was changed.",
+        f"{what} lies in the archive of {place.url} {said} and can't be read before it is "
+        "brought back. Nothing was changed.",
         f"`python services/store.py retrieve {snapshot}` asks for it, and so does Restore.",
     )
 
@@ -216,7 +216,7 @@ def _answered(place: S3Place, error: Any, key: str | None) -> DeskError:
             "that these credentials may use it (kms:GenerateDataKey, kms:Decrypt).",
         )
     if code == "InvalidObjectState":
-        return archived(place, key)
+        return archived(place, key, said)
     if code in _ELSEWHERE:
         return Misconfigured(
             f"The bucket {place.bucket} is in another region than {place.region or 'expected'} "
