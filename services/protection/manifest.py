@@ -41,6 +41,7 @@ _ADDED: dict[int, dict[str, Any]] = {
 _MOST = 2**63 - 1
 """What a database can hold as a number."""
 _MOST_TEXT = 10_000
+_SECOND = len("20261122T020000Z")
 _MOST_QUESTIONS = 1000
 ENCRYPTIONS = ("none", "age")
 
@@ -170,7 +171,9 @@ def _component(value: Any, instance: str, snapshot_id: str) -> Component:
         raise _broken("a component does not have the fields of one")
     name = _matching(value, "name", _NAME)
     origin = _matching(value, "origin", SNAPSHOT_ID) if value["origin"] else ""
-    if origin >= snapshot_id or value["key"] != data_key(instance, origin or snapshot_id, name):
+    # Ids of the same second don't sort by time.
+    later = origin[:_SECOND] > snapshot_id[:_SECOND] or origin == snapshot_id
+    if later or value["key"] != data_key(instance, origin or snapshot_id, name):
         raise _broken(f"the component {name} points outside its snapshot")
     if value["part"] not in set(Part):
         raise _broken(f"the component {name} is of an unknown part")

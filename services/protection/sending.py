@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from services.core.errors import Broken, DeskError
 from services.protection.codec import PackingReader
@@ -86,6 +86,10 @@ class Sender:
         self._say(f"{name}: {component.plain_bytes:,} bytes, {component.stored_bytes:,} stored")
         return component
 
+    def share(self, components: Iterable[Component]) -> None:
+        """Point to objects of an earlier snapshot, which the caller has read back."""
+        self.components += components
+
     def send_manifest(self, data: bytes) -> None:
         """Store the manifest, which makes the snapshot exist, and read it back."""
         key = manifest_key(self.instance, self.snapshot_id)
@@ -96,7 +100,7 @@ class Sender:
                 raise Broken("The store did not give back the manifest that was sent.")
 
     def read_back(self, moved: Callable[[float], None]) -> None:
-        """Read every component in full and compare it with what was sent.
+        """Read every component that was sent in full and compare it.
 
         Args:
             moved: called with the share that is done, 0 to 1.
@@ -104,9 +108,10 @@ class Sender:
         Raises:
             Broken: names the object that came back different.
         """
-        total = sum(component.stored_bytes for component in self.components) or 1
+        sent = [component for component in self.components if not component.origin]
+        total = sum(component.stored_bytes for component in sent) or 1
         before = 0
-        for component in self.components:
+        for component in sent:
 
             def seen(count: int, before: int = before) -> None:
                 moved((before + count) / total)

@@ -23,7 +23,7 @@ from db.knowledge import VERSION_TABLE
 from db.shop import SHOP_TABLES
 from services.core.access import Actor
 from services.core.context import Context
-from services.core.errors import Misconfigured
+from services.core.errors import Broken, Misconfigured
 from services.core.jobs import JobHandle
 from services.core.settings import mask_url
 from services.protection import catalog, leftovers, matching
@@ -44,12 +44,14 @@ from services.protection.reading import (
     fetch_image,
     open_stored,
     picture_list,
+    read_back,
     verify,
 )
 from services.protection.sending import Sender
 from services.protection.sources import chroma, images
 from services.protection.stores.base import Store
 from services.protection.tar import TarReader
+from services.protection.unchanged import Earlier, earlier, extra_of, is_stored, note_of
 from services.protection.workspace import require_room, workspace
 
 __all__ = [
@@ -128,6 +130,7 @@ class _Making:
             handle.say,
             keys_of(ctx.settings).recipients,
         )
+        self.earlier: Earlier | None = None
         self.notes: list[str] = []
         self.seconds: dict[str, float] = {}
         self.collections: dict[str, CollectionFacts] = {}
@@ -152,6 +155,7 @@ class _Making:
             databases: closes what is captured, whatever happens.
         """
         self.store.check()
+        self.earlier = earlier(self.ctx, self.store)
         leftovers.clear(self.ctx, self.store, self.handle.say)
         leftovers.begin(self.ctx, self.sender.snapshot_id)
         settings = self.ctx.settings
@@ -186,6 +190,8 @@ class _Making:
         with self._step("Checking the copy of the database", "check database", 0.84):
             found = shop.measured()
             self._note_dangling(found.foreign_key_violations)
+        shared = [each for each in self.sender.components if each.origin]
+        self.notes += filter(None, [note_of(shared)])
         with self._step("Reading everything back", "read back", 0.88):
             self.sender.read_back(self._moving(1, (0.88, 0.98)))
         manifest = Manifest(
@@ -208,7 +214,7 @@ class _Making:
             neighbours=self.neighbours,
             match=match,
             notes=tuple(self.notes),
-            extra={"table_digest": shop.digest},
+            extra=extra_of(self.ctx, {"table_digest": shop.digest, **shop.extra}),
         )
         with self._step("Listing the snapshot", "list", 0.98):
             self._list(manifest)
@@ -250,7 +256,11 @@ class _Making:
 
     def _captured(self, databases: ExitStack, url: str, part: Part) -> Captured:
         tools = self.ctx.settings.postgres_tools
-        found = databases.enter_context(captured(url, part, self.folder, tools))
+        # The desk's own database always changes: this job is in it.
+        known = self.earlier if part is Part.DATABASE else None
+        found = databases.enter_context(captured(url, part, self.folder, tools, known))
+        if found.unchanged and not self._whole(Part.DATABASE, Part.KNOWLEDGE):
+            found = databases.enter_context(captured(url, part, self.folder, tools))
         self.tools |= found.tools
         return found
 
@@ -261,6 +271,9 @@ class _Making:
             self.notes.append(f"Vectors: there is no Chroma folder at {live}.")
             return None
         self.notes += copy.notes
+        self.vector_ids = matching.vector_ids(copy.folder)
+        if self._share_vectors(copy):
+            return None
         name = "vectors.tar.zst"
         self.sender.send(
             name,
@@ -269,10 +282,35 @@ class _Making:
             _ZSTD_TAR.format(name=name),
             compress=True,
         )
-        self.vector_ids = matching.vector_ids(copy.folder)
         # The exact copy is in the store; only now may our chromadb open (and change) it.
         into = self.folder / "tables"
         return self._start(chroma.start_export(copy.folder, into)), into
+
+    def _share_vectors(self, copy: chroma.VectorCopy) -> bool:
+        """Point to the vectors of the earlier snapshot, where these are the same."""
+        stored = self.earlier.of(Part.VECTORS) if self.earlier else None
+        if stored is None or not is_stored(TarReader(copy.members), stored):
+            return False
+        if not self._whole(Part.VECTORS) or self.earlier is None:
+            return False
+        self.sender.share(self.earlier.all_of(Part.VECTORS))
+        found = self.earlier.manifest
+        self.collections, self.neighbours = found.collections, found.neighbours
+        self.tools |= {key: found.tools[key] for key in ("chromadb",) if key in found.tools}
+        return True
+
+    def _whole(self, *parts: Part) -> bool:
+        """Read what is to be shared; where it is not as it was sent, nothing is shared."""
+        if self.earlier is None:
+            return False
+        try:
+            for component in (each for part in parts for each in self.earlier.all_of(part)):
+                read_back(self.store, component)
+        except Broken as error:
+            catalog.record_verification(self.ctx, self.earlier.manifest.id, error.message)
+            self.notes.append(f"The backup before this one is damaged: {error.message}")
+            self.earlier = None
+        return self.earlier is not None
 
     def _send_tables(self, exporting: tuple[subprocess.Popen[bytes], Path] | None) -> None:
         if exporting is None:
@@ -304,6 +342,10 @@ class _Making:
     def _send_knowledge(self, shop: Captured, knowledge: Callable[[Engine], bytes]) -> None:
         if not shop.table_names >= _KB_TABLES:
             self.notes.append("Knowledge base: the shop's database has no tables for it yet.")
+            return
+        stored = self.earlier.of(Part.KNOWLEDGE) if self.earlier and shop.unchanged else None
+        if stored is not None:
+            self.sender.share([stored])
             return
         document = knowledge(shop.engine())
         self.sender.send(
