@@ -27,6 +27,7 @@ from services.core.context import Context, open_context
 from services.core.errors import (
     EXIT_DONE,
     EXIT_USAGE,
+    Archived,
     Conflict,
     Invalid,
     Misconfigured,
@@ -89,8 +90,14 @@ def preview(
     manifest = catalog.load_manifest(ctx, store, _resolved(ctx, snapshot_id))
     require_openable(ctx, manifest)
     require_way_back(ctx)
-    with words():
-        return make_plan(ctx, store, manifest, parts, lambda: _live_document(ctx), watcher)
+    try:
+        with words():
+            return make_plan(ctx, store, manifest, parts, lambda: _live_document(ctx), watcher)
+    except Archived as error:
+        # The object may be one that it shares with an earlier snapshot, and is named for that.
+        raise Archived(
+            error.message, f"`python services/store.py retrieve {manifest.id}` asks for all of it."
+        ) from error
 
 
 def start(ctx: Context, actor: Actor, plan: RestorePlan, typed: str) -> jobs.Job:

@@ -382,3 +382,21 @@ def test_the_shop_database_is_never_asked_for_any_of_this(s3, server, operator, 
     polled(s3)
     with closing(sqlite3.connect(path)) as database:
         assert list(database.iterdump()) == before
+
+
+def test_a_snapshot_that_shares_archived_objects_of_an_earlier_one_brings_those_back_too(
+    s3, server, bucket, operator, snapshot
+):
+    shares = backup.run(s3, operator, "manual").result["snapshot"]
+    manifest = backup.manifest(s3, operator, shares)
+    assert any(f"/{snapshot}/" in component.key for component in manifest.components)
+    freeze(server, bucket, f"desk/data/default/{snapshot}/")
+    archive_index.look(s3, open_store(s3.settings))
+    assert catalog.find(s3, shares).storage is Storage.ARCHIVED
+    with pytest.raises(Archived) as caught:
+        restore.preview(s3, operator, shares, DATABASE)
+    assert f"retrieve {shares}" in caught.value.hint
+    store.request_retrieval(s3, operator, shares, Tier.STANDARD, 3)
+    (ready,) = polled(s3)
+    assert (ready.snapshot_id, ready.state) == (shares, RetrievalState.READY)
+    assert restore.preview(s3, operator, shares, DATABASE).snapshot_id == shares
