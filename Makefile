@@ -8,7 +8,7 @@ PORT ?= 8501
 ADDRESS ?= 127.0.0.1
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: help install run test check bench screenshots lock format clean
+.PHONY: help install run test faults check bench screenshots lock format clean
 
 help: ## list these targets
 	@awk -F':.*## ' '/^[a-z]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -20,6 +20,10 @@ run: $(VENV)/.installed ## install, migrate, start the desk and print its addres
 
 test: $(VENV)/.installed-dev ## install what tests need and run every test, browser tests included
 	@$(BIN)/python -m pytest -n 2 --dist loadgroup $(ARGS)
+
+faults: $(VENV)/.installed-dev ## break everything on purpose, over 200 kills among it; writes docs/faults.md
+	@DESK_FAULTS=long $(BIN)/python -m pytest -n 2 --dist loadgroup tests/faults tests/services/test_fresh.py \
+	  tests/services/test_pruning.py $(ARGS)
 
 check: $(VENV)/.installed-dev ## lint, types, import contracts
 	@$(BIN)/ruff check .

@@ -24,6 +24,7 @@ from services.protection.rescue import live as live_file
 from services.protection.stores import open_store
 from services.shop.attach import attach
 from services.watch import samples
+from tests.faults import matrix
 from tests.faults.scene import DATABASE, EVERYTHING, back_up, damage, do, furnish, world
 from tests.shops import build_shop
 
@@ -167,25 +168,27 @@ def test_a_backup_killed_at_any_instant_leaves_nothing_half_and_the_next_one_cle
     assert subprocess.run(COMMAND, env=_environment(desk)).returncode == 0
     length = time.monotonic() - began
     chance, killed = random.Random(), 0
-    for _ in range(10):
+    for _ in range(matrix.times(10, 40)):
         with subprocess.Popen(COMMAND, env=_environment(desk), stderr=subprocess.PIPE) as process:
             time.sleep(chance.uniform(0.2, 1.0) * length)
             process.kill()
             process.communicate()
             killed += process.returncode == -signal.SIGKILL
     assert killed
-    backup.refresh(desk, operator)
-    for row in backup.snapshots(desk, operator).rows:
-        backup.verify(desk, operator, row.id)  # what is listed is whole
-    job = backup.run(desk, operator)
-    assert job.state is jobs.JobState.SUCCEEDED
-    assert not list(desk.settings.temp_dir.glob("snapshot-*"))
-    backup.refresh(desk, operator)
-    listed = {row.id for row in backup.snapshots(desk, operator).rows}
-    data = [key for key in _keys(desk) if key.startswith("data/")]
-    assert {key.split("/")[2] for key in data} == listed
-    assert {Path(key).stem for key in _keys(desk) if key.startswith("manifests/")} == listed
-    good = world(desk)
-    damage(desk)
-    do(desk, operator, job.result["snapshot"], EVERYTHING)
-    assert world(desk) == good
+    column = matrix.S3 if desk.settings.store_url.startswith("s3:") else matrix.LOCAL
+    with matrix.cell("killed while it backs up", column, killed):
+        backup.refresh(desk, operator)
+        for row in backup.snapshots(desk, operator).rows:
+            backup.verify(desk, operator, row.id)  # what is listed is whole
+        job = backup.run(desk, operator)
+        assert job.state is jobs.JobState.SUCCEEDED
+        assert not list(desk.settings.temp_dir.glob("snapshot-*"))
+        backup.refresh(desk, operator)
+        listed = {row.id for row in backup.snapshots(desk, operator).rows}
+        data = [key for key in _keys(desk) if key.startswith("data/")]
+        assert {key.split("/")[2] for key in data} == listed
+        assert {Path(key).stem for key in _keys(desk) if key.startswith("manifests/")} == listed
+        good = world(desk)
+        damage(desk)
+        do(desk, operator, job.result["snapshot"], EVERYTHING)
+        assert world(desk) == good
