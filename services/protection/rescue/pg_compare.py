@@ -289,8 +289,9 @@ def _by_size(connection: Connection[Any]) -> list[Table]:
     return sorted(_tables(connection), key=lambda t: (sizes.get((t.schema, t.name), 0), t.title))
 
 
+# Not pg_relation_size: that waits for whoever holds a table locked.
 _SIZES = """
-SELECT n.nspname, c.relname, pg_relation_size(c.oid)
+SELECT n.nspname, c.relname, c.relpages
 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.relkind = 'r'
 """
 

@@ -68,7 +68,7 @@ def table_lines(diffs: Iterable[TableDiff], taken_at: datetime) -> Iterator[Plan
     Args:
         taken_at: when the snapshot was taken.
     """
-    known = list(_NOUNS)
+    known, diffs = list(_NOUNS), tuple(diffs)
     found = sorted(
         (diff for diff in diffs if not diff.same and not diff.table.startswith(_KNOWLEDGE)),
         key=lambda diff: (
@@ -81,6 +81,7 @@ def table_lines(diffs: Iterable[TableDiff], taken_at: datetime) -> Iterator[Plan
         yield PlanLine(Tone.BACK, f"{back} {_verb(found)} back")
     for diff in found:
         yield from _changed(diff)
+    yield from _counted_only(diffs)
 
 
 def entry_lines(diff: KnowledgeDiff) -> Iterator[PlanLine]:
@@ -180,6 +181,18 @@ def _changed(diff: TableDiff) -> Iterator[PlanLine]:
             Tone.CHANGED,
             f"{_counted(diff.table, rest, other=named > 0)} {'goes' if rest == 1 else 'go'} back "
             f"to {'its' if rest == 1 else 'their'} earlier content",
+        )
+
+
+def _counted_only(diffs: Iterable[TableDiff]) -> Iterator[PlanLine]:
+    many = [
+        _NOUNS.get(diff.table, ("", f"rows of {diff.table}"))[1] for diff in diffs if diff.counted
+    ]
+    if many:
+        yield PlanLine(
+            Tone.NOTE,
+            f"Too many to be compared one by one in the time a preview takes: {_listing(many)}. "
+            "Only their numbers were compared",
         )
 
 
