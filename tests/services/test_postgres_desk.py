@@ -7,6 +7,8 @@ import threading
 
 import psycopg
 import pytest
+import streamlit as st
+from streamlit.testing.v1 import AppTest, app_test
 
 from db.control import metadata as control_metadata
 from db.engine import read, write
@@ -16,16 +18,18 @@ from services.core import audit, jobs
 from services.core.access import ROLES, Actor, ActorKind
 from services.core.context import open_context
 from services.core.errors import Busy, Invalid, Misconfigured, Refused, Transient, describe
-from services.core.settings import load_settings
+from services.core.settings import PROJECT_ROOT, load_settings
 from services.knowledge import entries, transfer
 from services.people import accounts, sign_in
 from services.people.model import Account
 from services.protection.model import PROTECTION_LOCK
 from services.shop.attach import ShopState, attach, status
 from services.watch import samples
+from tests.pages.people import TakenOver, browser_with, said
 from tests.postgres import PASSWORD
 from tests.services import people
 from tests.services.postgres_desk import desk_on, name_of
+from ui import session
 
 KNOWLEDGE = {
     "color_matching": {"basics": "\nOne → colour.\n    ", "by_color": {"navy": "white \x00 zero"}},
@@ -194,7 +198,7 @@ def test_sizes_and_rows_are_measured_on_the_server(ctx, operator):
 
 
 @pytest.mark.parametrize(
-    ("change", "error", "said"),
+    ("change", "error", "words"),
     [
         ({"port": 1}, Transient, "can't be reached"),
         ({"password": "wrong"}, Misconfigured, "refused the desk's sign-in"),
@@ -202,22 +206,22 @@ def test_sizes_and_rows_are_measured_on_the_server(ctx, operator):
     ],
 )
 def test_a_server_that_does_not_let_the_desk_in_is_said_in_words(
-    change, error, said, postgres_server, tmp_path, admin
+    change, error, words, postgres_server, tmp_path, admin
 ):
     url = postgres_server.url(change.get("name", "postgres"))
     url = url.replace(f":{postgres_server.port}/", f":{change.get('port', postgres_server.port)}/")
     url = url.replace(PASSWORD, change.get("password", PASSWORD))
     ctx = desk_on(postgres_server, tmp_path, shop=url)
     for act in (attach, lambda context: entries.sections(context, admin)):
-        with pytest.raises(error, match=said) as refused:
+        with pytest.raises(error, match=words) as refused:
             act(ctx)
         assert "DATABASE_URL" in refused.value.hint
         assert PASSWORD not in str(refused.value) and "wrong" not in str(refused.value)
     found = status(ctx)
     wanted = ShopState.MISSING if "name" in change else ShopState.UNREADABLE
-    assert found.state is wanted and said in found.message and "***" in found.where
+    assert found.state is wanted and words in found.message and "***" in found.where
     only_control = {"control_database_url": ctx.settings.database_url, "database_url": None}
-    with pytest.raises(error, match=said) as refused:
+    with pytest.raises(error, match=words) as refused:
         open_context(ctx.settings.model_copy(update=only_control))
     assert "CONTROL_DATABASE_URL" in refused.value.hint
     assert PASSWORD not in str(refused.value)
@@ -246,3 +250,24 @@ def test_the_shop_and_the_desk_do_not_share_one_database(postgres_server, tmp_pa
     url = postgres_server.make_shop()
     with pytest.raises(Misconfigured, match="the same database"):
         desk_on(postgres_server, tmp_path, shop=url, control_database_url=url)
+
+
+@pytest.mark.parametrize("room", ["overview", "backups", "monitoring", "knowledge", "audit"])
+def test_every_page_opens_on_postgresql(room, ctx, admin, operator, monkeypatch):
+    transfer.restore_document(ctx, admin, {"style_advice": {"fit": "a"}}, "")
+    backup.run(ctx, operator)
+    for name, value in ctx.settings.as_environment().items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(app_test, "PagesManager", TakenOver)
+    st.cache_resource.clear()
+    try:
+        people.member(ctx, "anna")
+        token = people.token_of(ctx, "anna")
+        monkeypatch.setattr(session, "token", lambda: token)
+        with browser_with(token):
+            page = PROJECT_ROOT / "pages" / f"{room}.py"
+            app = AppTest.from_file(str(page), default_timeout=60).run()
+        assert not app.exception and not app.error
+        assert PASSWORD not in said(app)
+    finally:
+        st.cache_resource.clear()

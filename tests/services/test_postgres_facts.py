@@ -151,6 +151,19 @@ def test_the_order_of_rows_and_of_writing_makes_no_difference(postgres_server):
     assert postgres.table_facts(url) == before
 
 
+def test_a_null_where_none_may_be_any_more_is_part_of_the_digest(postgres18_server):
+    url = postgres18_server.make_shop()
+    with psycopg.connect(url) as db:
+        db.execute("CREATE TABLE notes (id INT, said TEXT)")
+        db.execute("INSERT INTO notes VALUES (1, NULL), (2, 'x')")
+        db.execute("ALTER TABLE notes ADD CONSTRAINT said_it NOT NULL said NOT VALID")
+    before = postgres.table_facts(url)["notes"]
+    with psycopg.connect(url) as db:
+        db.execute("ALTER TABLE notes DROP CONSTRAINT said_it")
+        db.execute("UPDATE notes SET id = 3 WHERE id = 1")
+    assert postgres.table_facts(url)["notes"].digest != before.digest
+
+
 def test_what_a_role_may_not_read_is_refused_and_never_left_out(postgres_server):
     url = postgres_server.make_shop()
     name = url.rpartition("/")[2]
