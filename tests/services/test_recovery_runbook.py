@@ -21,9 +21,11 @@ from services.core.context import Context, open_context
 from services.core.settings import PROJECT_ROOT, load_settings
 from services.people import accounts
 from services.protection.rescue.execute import SAFETY
+from services.protection.sources import postgres
 from services.shop.sample.fashion_kb import FASHION_KNOWLEDGE_BASE
 from tests.faults.scene import tree
 from tests.services.lost import PASSWORD
+from tests.services.postgres_desk import desk_on
 
 TEXT = (PROJECT_ROOT / "docs" / "recovery.md").read_text("utf-8")
 BLOCKS = dict(re.findall(r"<!-- run: (.+?) -->\n```sh\n(.*?)```", TEXT, re.DOTALL))
@@ -179,6 +181,32 @@ def test_standard_tools_alone_bring_everything_back(night, admin):
         lines = night.sh("choose", "signature", **values).splitlines()
         written, calculated = (line.split()[1] for line in lines[-2:])
         assert written == calculated and len(written) == 64
+
+
+def test_a_postgresql_dump_goes_back_with_its_own_tools(postgres_server, tmp_path, admin):
+    ctx = desk_on(postgres_server, tmp_path / "old")
+    try:
+        made = backup.run(ctx, admin, "manual").result["snapshot"]
+        wanted = backup.manifest(ctx, admin, made).tables
+        store = ctx.settings.store_url.removeprefix("file:")
+    finally:
+        ctx.close()
+    target = tmp_path / "target"
+    target.mkdir()
+    empty = postgres_server.make_database()
+    values = {"INSTANCE": "default", "STORE": store, "TARGET": str(target), "DATABASE_URL": empty}
+    path = f"{postgres_server.bin_dir}:{os.environ['PATH']}"
+    blocks = "\n".join(BLOCKS[name] for name in ("choose", "check", "gather", "postgres"))
+    done = subprocess.run(
+        ["bash", "-eu", "-o", "pipefail", "-c", blocks],
+        cwd=tmp_path,
+        env={"PATH": path, **values},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert postgres.table_facts(empty) == wanted
 
 
 def _runs(program: str) -> bool:

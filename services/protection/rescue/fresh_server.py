@@ -80,8 +80,9 @@ class ServerPlane:
         if staging.sha256_of(self._dump) != self.component.plain_sha256:
             self._dump.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             snapshots.fetch(self.ctx, self.store, self.manifest, self.component.name, self._dump)
-        # Half filled or whole, nobody can tell: it is made anew.
-        postgres.drop_side(self._url, self._side)
+        # Half filled or whole, nobody can tell: it is made anew. Others were given up.
+        for name in postgres.databases(self._url, f"{self._live[:_ROOM_FOR_NAME]}_recovery_"):
+            postgres.drop_side(self._url, name)
         postgres.create_side(self._url, self._side)
         reached(f"{self.component.part} side made")
         folders = self.ctx.settings.postgres_tools
