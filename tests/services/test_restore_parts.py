@@ -421,3 +421,52 @@ def test_what_is_put_in_place_belongs_to_whoever_owned_it(tmp_path):
     folders.exchange(planned)
     found = {path.stat().st_uid for path in (live, pictures, pictures / "a.png")}
     assert found == {owner}
+
+
+@pytest.mark.parametrize("mode", ["delete", "wal"])
+def test_a_witness_is_equal_only_when_nobody_wrote(tmp_path, monkeypatch, mode):
+    path = build_shop(tmp_path / "shop.db")
+    with closing(sqlite3.connect(path)) as database:
+        database.execute(f"PRAGMA journal_mode={mode}")
+        database.execute("DELETE FROM cart_items")
+        database.commit()
+        assert live_file.witness(path) == "", "a write that is too fresh may hide the next one"
+        monkeypatch.setattr(live_file, "_FRESH_SECONDS", 0.0)
+        before = live_file.witness(path)
+        assert before
+        database.execute("SELECT count(*) FROM orders").fetchone()
+        assert live_file.witness(path) == before
+        for file in path.parent.iterdir():
+            os.utime(file, ns=(0, 0))
+        before = live_file.witness(path)
+        database.execute("UPDATE products SET price = price + 1 WHERE id = 1")
+        database.commit()
+        assert live_file.witness(path) != before
+
+
+def test_tables_that_nobody_wrote_to_since_the_preview_are_not_compared_again(
+    ctx, shop, operator, monkeypatch
+):
+    from services import restore
+    from services.protection.rescue import sqlite_database
+    from tests.faults.scene import DATABASE, back_up, damage, furnish
+
+    monkeypatch.setattr(live_file, "WATCH_SECONDS", 0.02)
+    monkeypatch.setattr(live_file, "_FRESH_SECONDS", 0.0)
+    furnish(ctx)
+    snapshot = back_up(ctx, operator)
+    damage(ctx)
+    compared = []
+    real = sqlite_database.compare
+    monkeypatch.setattr(
+        sqlite_database, "compare", lambda *both: (compared.append(both), real(*both))[1]
+    )
+    plan = restore.preview(ctx, operator, snapshot.id, DATABASE)
+    restore.run(ctx, operator, plan, plan.word)
+    assert len(compared) == 1
+    plan = restore.preview(ctx, operator, snapshot.id, DATABASE)
+    with closing(sqlite3.connect(shop)) as database, database:
+        add_order(database, 901, random.Random(1))
+    with pytest.raises(Conflict, match=r"orders \(1 more\)"):
+        restore.run(ctx, operator, plan, plan.word)
+    assert len(compared) == 3

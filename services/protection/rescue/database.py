@@ -62,6 +62,10 @@ class Database(Protocol):
     def state_line(self, state: LiveState) -> str:
         """What a preview says about a database that is not ready."""
 
+    def witness(self) -> str:
+        """Equal to an earlier one only when nobody wrote in between; empty where that can't be
+        told."""
+
     def writer_seen(self) -> str:
         """Whether another program writes to it, in words; empty when none was seen."""
 
@@ -117,8 +121,8 @@ class Replacement(Protocol):
             Broken: it is not what was backed up.
         """
 
-    def notice(self) -> None:
-        """Remember how far others have written, before the comparison."""
+    def notice(self) -> str:
+        """Remember how far others have written, before the comparison; gives the witness."""
 
     def compare(self) -> tuple[TableDiff, ...]:
         """How the live one differs from the staged one."""

@@ -24,7 +24,7 @@ from services.protection.model import Part
 from services.protection.reading import require_openable, require_way_back
 from services.protection.rescue import folders, putback, staging
 from services.protection.rescue.boundary import reached
-from services.protection.rescue.compare import losses
+from services.protection.rescue.compare import TableDiff, losses
 from services.protection.rescue.database import LiveState
 from services.protection.rescue.engines import database_of, engine_of, name_of, require_engine
 from services.protection.rescue.journal import Journal, Ledger, Phase
@@ -170,17 +170,20 @@ class _Restore:
             reached(f"{move.part} staged")
 
     def _hold_to_plan(self) -> None:
-        if self.database:
-            self.database.notice()
+        seen = self.database.notice() if self.database else ""
         if self.plan.losses is None:
             return  # an undo: what is there now goes into a safety snapshot, nobody saw less
         self.handle.step("Comparing with what you saw", 0.36)
+        tables: tuple[TableDiff, ...] = ()
+        # Nobody wrote since the preview: what it found about the tables still holds.
+        if self.database and (not seen or seen != self.plan.witness):
+            tables = self.database.compare()
         found = differences(
             self.ctx,
             self.store,
             self.manifest,
             self.plan.parts,
-            self.database.compare() if self.database else (),
+            tables,
             self.state,
             self.borrowed.live_document,
         )

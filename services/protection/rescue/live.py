@@ -26,6 +26,7 @@ PATIENCE_SECONDS = 30.0
 """How long a restore waits for other programs to let go of the database."""
 WATCH_SECONDS = 1.0
 """How long the preview watches for a writer."""
+_FRESH_SECONDS = 1.0
 _COMPANIONS = ("-wal", "-journal", "-shm")
 
 
@@ -51,6 +52,26 @@ def state_of(path: Path) -> LiveState:
     except sqlite3.DatabaseError:
         return LiveState.DAMAGED
     return LiveState.READY if verdict == "ok" and tables else LiveState.DAMAGED
+
+
+def witness(path: Path) -> str:
+    """Equal to an earlier one only when no program wrote in between; empty where a write may
+    be too fresh to show.
+
+    The file is not opened for it: a process that closes a file gives up the locks of all its
+    connections to it.
+    """
+    seen = []
+    for ending in ("", "-wal", "-journal"):
+        try:
+            found = path.with_name(path.name + ending).stat()
+        except OSError:
+            seen.append("-")
+            continue
+        if time.time() - found.st_mtime < _FRESH_SECONDS:
+            return ""  # the next write might leave the same time behind
+        seen.append(f"{found.st_ino}-{found.st_size}-{found.st_mtime_ns}")
+    return " ".join(seen)
 
 
 def writer_seen(path: Path) -> str:

@@ -132,10 +132,11 @@ class PostgresReplacement:
         now = self.ctx.now().isoformat()
         return Mark(kind, self.live, snapshot, self.ledger.journal.job_id, now, was=was)
 
-    def notice(self) -> None:
+    def notice(self) -> str:
         """Remember what the server has counted so far."""
         if self.state is LiveState.READY:
             self.seen = witness(self.url, self.live)
+        return self.seen
 
     def compare(self) -> tuple[TableDiff, ...]:
         """How the live database differs from the staged one."""

@@ -42,6 +42,7 @@ class RestorePlan:
     word: str  # what has to be typed
     made_at: datetime
     fingerprint: str
+    witness: str = ""  # of the live database before it was compared; empty: never the same
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON-serialisable values, for the parameters of a job."""

@@ -35,7 +35,7 @@ from services.protection.rescue.pg_compare import compare_on_server
 from services.protection.rescue.pg_fill import fill
 from services.protection.rescue.pg_rights import require_rights
 from services.protection.rescue.pg_swap import PostgresReplacement
-from services.protection.rescue.pg_witness import programs, rows_written, state_of
+from services.protection.rescue.pg_witness import programs, rows_written, state_of, witness
 from services.protection.rescue.words import plural
 from services.protection.sources.postgres import (
     database_name,
@@ -67,6 +67,12 @@ class PostgresDatabase:
             f"The database {self.name} holds no table: everything in the backup comes back, and "
             "the empty one is kept beside it"
         )
+
+    def witness(self) -> str:
+        """What the server counts of every table."""
+        with suppress(DeskError):
+            return witness(self.url, self.name)
+        return ""
 
     def writer_seen(self) -> str:
         """Rows written by anybody within a moment, as the server counts them."""

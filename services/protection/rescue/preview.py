@@ -99,7 +99,9 @@ def make_plan(
     else:
         require_space(ctx, manifest, parts)
     writer = database.writer_seen() if state is LiveState.READY else ""
+    seen = ""
     if Part.DATABASE in parts:
+        seen = database.witness() if state is LiveState.READY else ""
         compared = database.compared(store, manifest, state, watch)
     watch("Comparing", 0.8)
     found = differences(ctx, store, manifest, parts, compared.tables, state, live_knowledge)
@@ -128,6 +130,7 @@ def make_plan(
         word=confirmation_word(ctx.settings),
         made_at=ctx.now(),
         fingerprint=fingerprint(manifest, parts, found.losses),
+        witness=seen,
     )
 
 

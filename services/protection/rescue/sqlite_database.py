@@ -48,6 +48,10 @@ class SqliteDatabase:
             "back, and the unreadable file is kept aside"
         )
 
+    def witness(self) -> str:
+        """What the file system tells of the file and its companions."""
+        return live_file.witness(self.path)
+
     def writer_seen(self) -> str:
         """Whether another program writes to it."""
         return live_file.writer_seen(self.path)
@@ -151,10 +155,11 @@ class SqliteReplacement:
         facts = facts_of(self.staged) if migrated else as_facts(manifest.tables)
         self.ledger.note(facts=facts)
 
-    def notice(self) -> None:
-        """Remember the version that SQLite counts."""
+    def notice(self) -> str:
+        """Remember the version that SQLite counts for this connection."""
         if self.live:
             self.seen = self.live.version()
+        return live_file.witness(self.path)
 
     def compare(self) -> tuple[TableDiff, ...]:
         """How the live file differs from the staged one."""
