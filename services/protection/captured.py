@@ -28,7 +28,7 @@ from services.protection import digests
 from services.protection.model import Component, Part, TableFacts
 from services.protection.sending import Sender
 from services.protection.sources import sqlite
-from services.protection.unchanged import COUNTER, Earlier
+from services.protection.unchanged import COUNTER, SERVER, Earlier
 
 if TYPE_CHECKING:
     from services.protection.sources import postgres
@@ -56,7 +56,6 @@ class Captured(Protocol):
     table_names: frozenset[str]
     tools: dict[str, str]  # tool -> version
 
-    extra: dict[str, Any]  # what a manifest keeps, to recognise this state again
     unchanged: bool  # it is what the earlier snapshot holds, and nothing was copied
 
     def measure(self) -> None:
@@ -84,6 +83,9 @@ class Captured(Protocol):
 
     def said(self, error: SQLAlchemyError) -> Exception:
         """What to raise for an error of `engine`."""
+
+    def marks(self) -> dict[str, Any]:
+        """What a manifest keeps to recognise this state again; ask before `release`."""
 
     def release(self) -> None:
         """Let the live database go: nothing more is read from it than `measured` gave."""
@@ -131,7 +133,21 @@ def captured(
     from services.protection.sources import postgres
 
     with postgres.capture(url, folders=tools) as capture:
-        yield CapturedServer(url, capture)
+        same = _recognised(capture, earlier) if earlier else None
+        if earlier is not None and same is not None:
+            yield UnchangedServer(url, capture, earlier, same)
+        else:
+            yield CapturedServer(url, capture)
+
+
+def _recognised(capture: postgres.Capture, earlier: Earlier) -> dict[str, str] | None:
+    from services.protection.sources import postgres
+
+    mark, manifest = earlier.known_server(), earlier.manifest
+    if mark is None or manifest.extra.get("table_digest") != postgres.DIGEST:
+        return None
+    facts = postgres.Facts(manifest.tables, manifest.foreign_key_violations)
+    return capture.recognised(mark, facts)
 
 
 class CapturedFile:
@@ -140,7 +156,6 @@ class CapturedFile:
     engine_name, digest, unchanged = SQLITE, digests.DIGEST, False
 
     def __init__(self, live: Path, copy: Path) -> None:
-        self.extra: dict[str, Any] = {COUNTER: sqlite.change_counter(copy)}
         self.table_names = sqlite.table_names(copy)
         self.tools: dict[str, str] = {}
         self._live, self._copy = live, copy
@@ -207,6 +222,10 @@ class CapturedFile:
         self.measured()
         return error
 
+    def marks(self) -> dict[str, Any]:
+        """The counter in its header."""
+        return {COUNTER: sqlite.change_counter(self._copy)}
+
     def release(self) -> None:
         """Nothing of the live file is held."""
 
@@ -224,7 +243,6 @@ class UnchangedFile:
     engine_name, digest, unchanged = SQLITE, digests.DIGEST, True
 
     def __init__(self, live: Path, earlier: Earlier) -> None:
-        self.extra: dict[str, Any] = {COUNTER: earlier.manifest.extra[COUNTER]}
         self.table_names = frozenset(earlier.manifest.tables)
         self.tools: dict[str, str] = {}
         self._live, self._earlier = live, earlier
@@ -239,12 +257,8 @@ class UnchangedFile:
 
     def send(self, sender: Sender, part: Part, moved: Callable[[float], None]) -> Component:
         """The object that is there already."""
-        component = self._earlier.of(part)
-        if component is None:
-            raise RuntimeError("an unchanged database is one that an earlier snapshot holds")
-        sender.share([component])
         moved(1.0)
-        return component
+        return share(sender, self._earlier, part)
 
     def engine(self) -> Engine:
         """Reads the live file; a write since then is seen."""
@@ -262,6 +276,10 @@ class UnchangedFile:
         """As it is."""
         return error
 
+    def marks(self) -> dict[str, Any]:
+        """As it was then."""
+        return {COUNTER: self._earlier.manifest.extra[COUNTER]}
+
     def release(self) -> None:
         """Nothing of the live file is held."""
 
@@ -274,7 +292,6 @@ class CapturedServer:
     def __init__(self, url: str, capture: postgres.Capture) -> None:
         from services.protection.sources import postgres
 
-        self.extra: dict[str, Any] = {}
         self.digest = postgres.DIGEST
         self.table_names = capture.visible
         self.tools = {"postgresql": capture.server_version, "pg_dump": capture.tools.version}
@@ -321,8 +338,50 @@ class CapturedServer:
 
         return shop_error(error)
 
+    def marks(self) -> dict[str, Any]:
+        """Where the server's log stood, and what the schema was."""
+        return {SERVER: self._capture.mark()}
+
     def release(self) -> None:
         """A state that is held keeps the server from tidying up: no longer than needed."""
         if self._measuring is not None:
             self._measuring.result()
         self._capture.close()
+
+
+class UnchangedServer(CapturedServer):
+    """A PostgreSQL database to which nobody wrote since the earlier snapshot."""
+
+    unchanged = True
+
+    def __init__(
+        self, url: str, capture: postgres.Capture, earlier: Earlier, mark: dict[str, str]
+    ) -> None:
+        super().__init__(url, capture)
+        self._earlier, self._mark = earlier, mark
+
+    def measure(self) -> None:
+        """It was, then."""
+
+    def measured(self) -> Measured:
+        """As it was then."""
+        manifest = self._earlier.manifest
+        return Measured(manifest.tables, manifest.foreign_key_violations)
+
+    def send(self, sender: Sender, part: Part, moved: Callable[[float], None]) -> Component:
+        """The object that is there already."""
+        moved(1.0)
+        return share(sender, self._earlier, part)
+
+    def marks(self) -> dict[str, Any]:
+        """Those that it was recognised by."""
+        return {SERVER: self._mark}
+
+
+def share(sender: Sender, earlier: Earlier, part: Part) -> Component:
+    """Point to an object that is there already."""
+    component = earlier.of(part)
+    if component is None:
+        raise RuntimeError("an unchanged database is one that an earlier snapshot holds")
+    sender.share([component])
+    return component

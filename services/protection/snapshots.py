@@ -182,6 +182,7 @@ class _Making:
                 match = self._matched(shop.engine())
             except SQLAlchemyError as error:
                 raise shop.said(error) from error
+            marks = shop.marks()
             shop.release()
         with self._step("Sending new pictures", "send images", 0.73):
             self._send_pictures()
@@ -214,7 +215,7 @@ class _Making:
             neighbours=self.neighbours,
             match=match,
             notes=tuple(self.notes),
-            extra=extra_of(self.ctx, {"table_digest": shop.digest, **shop.extra}),
+            extra=extra_of(self.ctx, {"table_digest": shop.digest, **marks}),
         )
         with self._step("Listing the snapshot", "list", 0.98):
             self._list(manifest)

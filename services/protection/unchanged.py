@@ -28,7 +28,7 @@ log = logging.getLogger("desk.snapshots")
 
 SHARED_DAYS = 7
 """How old an object may be that a new snapshot points to."""
-COUNTER, RECIPIENTS = "change_counter", "recipients"
+COUNTER, SERVER, RECIPIENTS = "change_counter", "server_state", "recipients"
 """Names in `Manifest.extra`."""
 _PIECE = 1 << 20
 
@@ -61,6 +61,11 @@ class Earlier:
         if component is None or not isinstance(counter, int):
             return None
         return KnownCopy(counter, component.plain_bytes, component.plain_sha256)
+
+    def known_server(self) -> dict[str, str] | None:
+        """What the shop's PostgreSQL database was marked with."""
+        mark = self.manifest.extra.get(SERVER)
+        return dict(mark) if self.of(Part.DATABASE) and isinstance(mark, dict) else None
 
 
 def recipients_mark(ctx: Context) -> str:

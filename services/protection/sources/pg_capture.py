@@ -23,7 +23,7 @@ from sqlalchemy import Engine, NullPool, create_engine, event
 
 from services.core.errors import Broken, DeskError, Misconfigured, Transient
 from services.protection.model import TableFacts
-from services.protection.sources import pg_facts
+from services.protection.sources import pg_facts, pg_mark
 from services.protection.sources.pg_connect import (
     connect,
     database_argument,
@@ -93,12 +93,20 @@ class Capture:
     """One state of a database, held for as long as it takes to read all of it."""
 
     def __init__(
-        self, url: str, tools: Tools, connection: Connection[Any], tables: Sequence[Table]
+        self,
+        url: str,
+        tools: Tools,
+        connection: Connection[Any],
+        tables: Sequence[Table],
+        place: dict[str, str],
     ) -> None:
         self.tools = tools
         self.server_version = str(connection.info.parameter_status("server_version") or "")
         self.visible = pg_facts.visible_names(tables)
         self._url, self._connection, self._tables = url, connection, tuple(tables)
+        self._place = place
+        self._mark: dict[str, str] | None = None
+        self._facts_found: Future[Facts] | None = None
         row = connection.execute("SELECT pg_export_snapshot()").fetchone()
         self._snapshot = str(row[0]) if row else ""
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="table-facts")
@@ -120,13 +128,7 @@ class Capture:
         """pg_dump's custom format, not compressed: whoever packs it does that on two cores."""
         with tempfile.TemporaryFile() as complaints:
             child = subprocess.Popen(
-                [
-                    str(self.tools.pg_dump),
-                    f"--dbname={database_argument(database_name(self._url))}",
-                    *("--format=custom", "--compress=0", "--no-password"),
-                    f"--snapshot={self._snapshot}",
-                    f"--lock-wait-timeout={int(LOCK_PATIENCE_SECONDS * 1000)}",
-                ],
+                [*self._command(), "--format=custom", "--compress=0"],
                 env=environment(self._url),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
@@ -137,10 +139,53 @@ class Capture:
             with closing(Dump(child, complaints)) as dump:
                 yield dump
 
+    def recognised(self, mark: dict[str, str], facts: Facts) -> dict[str, str] | None:
+        """Whether this state is an earlier one.
+
+        Args:
+            mark: as `mark` gave it then.
+            facts: as `measure` gave them then.
+
+        Returns:
+            The mark by which it is recognised the next time; None when it is another.
+        """
+        if self._place and self._place.items() <= mark.items():
+            return mark
+        if pg_mark.writes(self._connection) != mark.get("writes"):
+            return None
+        # Nobody seems to have written: now it is worth looking at everything.
+        same = self.mark()["schema"] == mark.get("schema")
+        return self.mark() if same and self.measure().result() == facts else None
+
+    def mark(self) -> dict[str, str]:
+        """What a later capture needs for `recognised`; looks at the schema once.
+
+        Raises:
+            DeskError: the schema can't be read.
+        """
+        if self._mark is None:
+            self._mark = self._place | {
+                "writes": pg_mark.writes(self._connection),
+                "schema": pg_mark.schema_digest(self._url, self._command(), self._connection),
+            }
+        return self._mark
+
+    def _command(self) -> list[str]:
+        return [
+            str(self.tools.pg_dump),
+            f"--dbname={database_argument(database_name(self._url))}",
+            "--no-password",
+            f"--snapshot={self._snapshot}",
+            f"--lock-wait-timeout={int(LOCK_PATIENCE_SECONDS * 1000)}",
+        ]
+
     def measure(self) -> Future[Facts]:
-        """Begin to count and digest the tables: the server does it, beside the dump."""
+        """Begin to count and digest the tables, once: the server does it, beside the dump."""
+        if self._facts_found is not None:
+            return self._facts_found
         self._measuring = connect(self._url, autocommit=False)
-        return self._pool.submit(self._facts, self._measuring)
+        self._facts_found = self._pool.submit(self._facts, self._measuring)
+        return self._facts_found
 
     def _facts(self, connection: Connection[Any]) -> Facts:
         with said(_UNCHANGED), connection:
@@ -192,8 +237,9 @@ def capture(
     try:
         tools = tools_of(connection.info.server_version // 10_000, folders)
         with said(_UNCHANGED):
+            place = pg_mark.place(url)
             tables = _locked(url, connection, seconds)
-            held = Capture(url, tools, connection, tables)
+            held = Capture(url, tools, connection, tables, place)
     except BaseException:
         connection.close()
         raise
