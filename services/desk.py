@@ -40,6 +40,7 @@ from services.core.errors import (
 )
 from services.core.settings import PROJECT_ROOT, Settings, load_settings, mask_url
 from services.people import accounts, setup
+from services.protection import remains
 from services.protection.keys import keys_of
 from services.protection.model import PROTECTION_LOCK
 from services.protection.rescue import journal
@@ -71,6 +72,7 @@ def prepare(ctx: Context) -> None:
         attach(ctx)
     except DeskError as error:
         _say(f"The shop is not attached. {error}")
+    remains.clear(ctx)
     if recovered:
         sweep(ctx)
 

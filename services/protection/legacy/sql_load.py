@@ -55,7 +55,7 @@ def loaded(
 
     parts = take_apart(path, name)
     begins = _prefix(url)
-    _sweep(url, begins)
+    sweep(url)
     side = f"{begins}{secrets.token_hex(4)}"
     postgres.create_side(url, side)
     try:
@@ -82,10 +82,11 @@ def _prefix(url: str) -> str:
     return f"{PREFIX}{shop}_"
 
 
-def _sweep(url: str, begins: str) -> None:
-    """What a killed import left; the lock of the job that calls says that none is running."""
+def sweep(url: str) -> None:
+    """Drop what a killed import left; only for who knows that none is running."""
     from services.protection.sources import postgres
 
+    begins = _prefix(url)
     for left in postgres.databases(url, begins):
         postgres.drop_side(url, left)
     with postgres.maintenance(url) as server:

@@ -73,21 +73,35 @@ def _side(ctx: Context, job_id: str, part: Part, dump: Path) -> Iterator[tuple[s
         postgres.drop_side(server, name)
 
 
+def sweep_all(ctx: Context) -> None:
+    """Drop what killed drills left, on every server that one of this desk may use.
+
+    Raises:
+        Transient, Misconfigured: a server does not answer.
+    """
+    for server in {_server_or_none(ctx, part) for part in (Part.DATABASE, Part.CONTROL)} - {""}:
+        _sweep(ctx, server)
+
+
 def _server(ctx: Context, part: Part) -> str:
+    found = _server_or_none(ctx, part)
+    if not found:
+        raise Misconfigured(
+            "This backup holds a PostgreSQL dump, and this machine knows no server to restore it "
+            "on; nothing was proven.",
+            _HINT,
+        )
+    return found
+
+
+def _server_or_none(ctx: Context, part: Part) -> str:
     settings = ctx.settings
     if settings.drill_database_url is not None:
         return normalise_database_url(
             settings.drill_database_url.get_secret_value(), settings.desk_home
         )
     own = settings.control_url if part is Part.CONTROL else settings.shop_database_url
-    for url in (own, settings.shop_database_url):
-        if postgres.is_server(url):
-            return url
-    raise Misconfigured(
-        "This backup holds a PostgreSQL dump, and this machine knows no server to restore it "
-        "on; nothing was proven.",
-        _HINT,
-    )
+    return next(filter(postgres.is_server, (own, settings.shop_database_url)), "")
 
 
 def _sweep(ctx: Context, server: str) -> None:
