@@ -348,6 +348,12 @@ def _parser() -> argparse.ArgumentParser:
         const=catalog.LATEST,
         help="recover a lost machine: put everything back where nothing is (docs/recovery.md)",
     )
+    parser.add_argument(
+        "--without",
+        metavar="PARTS",
+        default="",
+        help="leave damaged parts out of a recovery: some of control, images, vectors",
+    )
     parser.add_argument("--instance", metavar="NAME", help="which shop of the store to recover")
     parser.add_argument("--job", help=argparse.SUPPRESS)
     return parser

@@ -26,6 +26,7 @@ from services.core.unfinished import marker
 from services.knowledge import transfer
 from services.people import sessions
 from services.people.sign_in import sign_in
+from services.protection.digests import table_digests
 from services.protection.manifest import manifest_key
 from services.protection.rescue.execute import SAFETY
 from services.protection.stores import open_store
@@ -259,6 +260,8 @@ def test_an_older_snapshot_can_be_chosen_and_what_a_restore_set_aside_is_not(
 def test_a_damaged_newest_snapshot_is_said_and_the_one_before_is_offered(
     machine, ctx, admin, lost, what
 ):
+    transfer.restore_document(ctx, admin, {"fabric_pairing": "changed"}, "since then")
+    (ctx.settings.images_dir / "later.png").write_bytes(b"a new one")
     newest = backup.run(ctx, admin).result["snapshot"]
     key = f"data/default/{newest}/{what}"
     _altered(lost, manifest_key("default", newest) if what == "manifest" else key)
@@ -267,6 +270,22 @@ def test_a_damaged_newest_snapshot_is_said_and_the_one_before_is_offered(
     assert f"--fresh {lost.manifest.id}" in said
     machine.fresh(lost.manifest.id)
     assert machine.equals_the_lost_one()
+
+
+def test_a_picture_that_all_snapshots_share_does_not_stop_every_recovery(machine, ctx, admin, lost):
+    backup.run(ctx, admin)
+    picture = next(Path(lost.source.removeprefix("file:")).glob("images/default/*"))
+    picture.write_bytes(b"scribbled over")
+    said = machine.refused()
+    assert "--without images" in said and "share objects" in said
+    answer = machine.fresh("--without", "images")
+    assert "the pictures" not in answer["places"]
+    assert not machine.settings.images_dir.exists()
+    assert table_digests(machine.settings.shop_sqlite_path) == lost.tables
+    assert (
+        "It may hold: control, images"
+        in machine.run("--from", lost.source, "--fresh", "--without", "everything").stderr
+    )
 
 
 def test_a_part_that_is_missing_or_short_is_found_before_anything_is_fetched(machine, lost):

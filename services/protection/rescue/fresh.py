@@ -12,7 +12,7 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from sqlalchemy import StaticPool, create_engine, select
 
@@ -35,8 +35,9 @@ from services.protection.rescue.fresh_find import (
     stored_ids,
 )
 from services.protection.rescue.fresh_journal import FreshJournal, Phase
-from services.protection.rescue.fresh_parts import Borrowed, Parts, clear_other
+from services.protection.rescue.fresh_parts import LEFT_OUT, Borrowed, Parts, clear_other
 from services.protection.rescue.outcome import in_words
+from services.protection.rescue.words import plural
 from services.protection.stores.base import Store
 
 Say = Callable[[str, float | None], None]
@@ -83,6 +84,7 @@ class Fresh:
         settings: of the machine that gets the data; they name store and instance.
         wanted: an id, or `latest`.
         command: what to type to go on after a kill.
+        without: parts that are left out, because they are damaged.
     """
 
     def __init__(
@@ -93,6 +95,7 @@ class Fresh:
         command: str,
         borrowed: Borrowed,
         clock: Clock = utc_now,
+        without: frozenset[Part] = frozenset(),
     ) -> None:
         self.settings, self.store, self.clock = settings, store, clock
         self.ctx = bare_context(settings, clock)
@@ -100,7 +103,9 @@ class Fresh:
         self.ids = self._ids()
         if self.pending and self.pending.phase is not Phase.STAGING:
             wanted = self._must_go_on(self.pending, wanted)
-        self.manifest = find_manifest(self.ctx, store, wanted, self.ids)
+        found = find_manifest(self.ctx, store, wanted, self.ids)
+        kept = tuple(part for part in found.components if part.part not in without)
+        self.manifest = replace(found, components=kept)
         self.parts = Parts(self.ctx, store, self.manifest, borrowed)
         self.journal = FreshJournal(
             store_url=store.url,
@@ -211,7 +216,7 @@ class Fresh:
         reached("begun")
         try:
             for name, text, work in self.parts.steps():
-                with self._offering(), self._step(outcome, name, text, say):
+                with self._offering(name), self._step(outcome, name, text, say):
                     outcome.proved[name] = work()
                 reached(f"{name} staged")
             self.parts.require_free()
@@ -251,7 +256,7 @@ class Fresh:
             # Everything is in its place; the desk lists them when it opens.
             return f"Not now: {error.message} The desk does it when it opens."
         unusable = f", {len(listed.unreadable)} can't be used" if listed.unreadable else ""
-        return f"{listed.total:,} snapshots are listed{unusable}."
+        return f"Listed: {plural(listed.total, 'snapshot', 'snapshots')}{unusable}."
 
     def _audit(self, ctx: Context, actor: Actor, outcome: FreshOutcome) -> None:
         key = f"recovery:{(self.pending or self.journal).began_at}:{self.manifest.id}"
@@ -278,8 +283,12 @@ class Fresh:
         outcome.seconds[name] = time.monotonic() - began
 
     @contextmanager
-    def _offering(self) -> Iterator[None]:
-        """What is damaged is said together with what to use instead."""
+    def _offering(self, name: str = "") -> Iterator[None]:
+        """What is damaged is said together with what to use instead.
+
+        Args:
+            name: of the step in which that shows.
+        """
         try:
             yield
         except Broken as error:
@@ -287,4 +296,8 @@ class Fresh:
             told = error.message
             if "Nothing was changed" not in told and "nothing was changed" not in told:
                 told = f"{told} Nothing was changed."
-            raise Broken(f"The snapshot {self.manifest.id}: {told}", offer(before)) from error
+            hint = offer(before, self.manifest)
+            if name in LEFT_OUT:
+                # Pictures are shared by all snapshots: one that is damaged stops no recovery.
+                hint += f"\nOr bring back everything else: --without {LEFT_OUT[name].value}"
+            raise Broken(f"The snapshot {self.manifest.id}: {told}", hint) from error

@@ -16,6 +16,7 @@ from db.engine import read, write
 from db.migrate import NewerDatabase, upgrade_control
 from services.core.errors import Misconfigured
 from services.core.jobs import JobState
+from services.protection.rescue.words import plural
 
 _OPEN = (JobState.QUEUED.value, JobState.RUNNING.value)
 
@@ -32,11 +33,15 @@ class ControlFacts:
 
 def words(facts: ControlFacts) -> str:
     """What a recovered control database holds, for a person."""
-    told = f"Whole: {facts.accounts:,} accounts, {facts.audit_rows:,} rows of the audit log"
+    told = (
+        f"Whole: {plural(facts.accounts, 'account', 'accounts')}, "
+        f"{plural(facts.audit_rows, 'row', 'rows')} of the audit log"
+    )
     if facts.jobs_ended:
-        told += f"; {facts.jobs_ended} jobs of the old machine ended"
+        told += f"; {plural(facts.jobs_ended, 'job', 'jobs')} of the old machine ended"
     if facts.sessions_revoked:
-        told += f"; {facts.sessions_revoked} sign-ins ended, everybody signs in anew"
+        ended = plural(facts.sessions_revoked, "sign-in", "sign-ins")
+        told += f"; {ended} ended, everybody signs in anew"
     return f"{told}."
 
 

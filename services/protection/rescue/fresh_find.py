@@ -117,27 +117,47 @@ def find_manifest(ctx: Context, store: Store, wanted: str, ids: list[str]) -> Ma
 
 
 def one_before(ctx: Context, store: Store, snapshot_id: str, ids: list[str]) -> Manifest | None:
-    """The newest usable snapshot before another one."""
+    """The newest usable snapshot before another one; best one that shares no object with it:
+    what is damaged in the one is damaged in the other."""
     older = [
         found
         for found in ids
         # Which of two within a second was first, only their manifests know.
         if found != snapshot_id and found[:_SECOND] <= snapshot_id[:_SECOND]
     ]
+    try:
+        damaged = {part.key for part in catalog.read_manifest(ctx, store, snapshot_id).components}
+    except (Broken, KeyError):
+        damaged = set()
+    first = None
     for candidate in _newest_first(ctx, store, older):
         if isinstance(candidate, Manifest) and candidate.reason != SAFETY:
-            return candidate
-    return None
+            if damaged.isdisjoint(part.key for part in candidate.components):
+                return candidate
+            first = first or candidate
+    return first
 
 
-def offer(before: Manifest | None) -> str:
-    """What to do instead of using a damaged snapshot."""
+def offer(before: Manifest | None, damaged: Manifest | None = None) -> str:
+    """What to do instead of using a damaged snapshot.
+
+    Args:
+        damaged: the snapshot itself, where its manifest can be read.
+    """
     if before is None:
         return "No older snapshot of this shop can be used either: look into the second copy."
-    return (
+    told = (
         f"The one before it is of {before.created_at:%Y-%m-%d %H:%M:%S} UTC; use it with "
         f"--fresh {before.id}"
     )
+    if damaged and {part.key for part in damaged.components} & {
+        part.key for part in before.components
+    }:
+        told += (
+            "\nBoth share objects, because nothing changed in between: it may be damaged in the "
+            "same place. Then look into the second copy."
+        )
+    return told
 
 
 def require_readable(store: Store, manifest: Manifest) -> None:

@@ -33,6 +33,8 @@ from services.protection.stores.base import Store
 
 DATABASE, CONTROL = "the shop's database", "the desk's own database"
 VECTORS, IMAGES, KNOWLEDGE = "the vectors", "the pictures", "the knowledge base"
+LEFT_OUT = {CONTROL: Part.CONTROL, VECTORS: Part.VECTORS, IMAGES: Part.IMAGES}
+"""What the shop can do without for a night."""
 _MARGIN = 16 << 20
 _ENGINES = {"sqlite": "an SQLite file", "postgresql": "a PostgreSQL database"}
 

@@ -12,6 +12,7 @@ from services.core.access import Actor, Permission, require
 from services.core.errors import Invalid, Misconfigured
 from services.core.settings import Settings, load_settings, mask_url
 from services.protection.catalog import LATEST
+from services.protection.model import Part
 from services.protection.rescue import terminal
 from services.protection.rescue.fresh import Fresh, FreshOutcome, FreshPlan, bare_context
 from services.protection.rescue.fresh_find import (
@@ -20,8 +21,9 @@ from services.protection.rescue.fresh_find import (
     stored_manifests,
     stored_shops,
 )
-from services.protection.rescue.fresh_parts import Borrowed
+from services.protection.rescue.fresh_parts import LEFT_OUT, Borrowed
 from services.protection.rescue.space import megabytes
+from services.protection.rescue.words import plural
 from services.protection.stores import open_store
 
 _WIDTH = 24
@@ -43,8 +45,9 @@ def run(options: argparse.Namespace, actor: Actor, borrowed: Borrowed) -> dict[s
     if options.fresh is None:
         return _list(settings, quiet=options.json)
     store = open_store(settings)
-    command = command_of(settings.store_url, settings.instance_id, options.fresh)
-    fresh = Fresh(settings, store, options.fresh, command, borrowed)
+    without = _left_out(options.without)
+    command = command_of(settings.store_url, settings.instance_id, options.fresh, options.without)
+    fresh = Fresh(settings, store, options.fresh, command, borrowed, without=without)
     plan = fresh.look()
     print(plan_text(plan), file=sys.stderr)
     said = {
@@ -104,7 +107,8 @@ def _list(settings: Settings, *, quiet: bool) -> dict[str, Any]:
         raise Misconfigured(f"{store.url} holds no backup of {settings.instance_id!r}.")
     rows = stored_manifests(bare_context(settings), store, ids[:_LISTED])
     if not quiet:
-        print(f"{len(ids):,} backups of {settings.instance_id} in {store.url}, the newest first:")
+        count = plural(len(ids), "backup", "backups")
+        print(f"{count} of {settings.instance_id} in {store.url}, the newest first:")
         for snapshot_id, found in rows:
             if isinstance(found, str):
                 print(f"{snapshot_id}  {found}")
@@ -129,6 +133,17 @@ def _list(settings: Settings, *, quiet: bool) -> dict[str, Any]:
     }
 
 
+def _left_out(names: str) -> frozenset[Part]:
+    may = sorted(part.value for part in LEFT_OUT.values())
+    wanted = [name.strip() for name in names.split(",") if name.strip()]
+    if not set(wanted) <= set(may):
+        raise Misconfigured(
+            f"--without holds {names[:60]!r}; nothing was started.",
+            f"It may hold: {', '.join(may)}.",
+        )
+    return frozenset(Part(name) for name in wanted)
+
+
 def _confirm(word: str) -> None:
     if not sys.stdin.isatty():
         raise Invalid(
@@ -148,11 +163,13 @@ def _say(text: str, fraction: float | None) -> None:
         print(f"{text} ...", file=sys.stderr, flush=True)
 
 
-def command_of(store_url: str, instance: str, snapshot_id: str = "") -> str:
+def command_of(store_url: str, instance: str, snapshot_id: str, without: str = "") -> str:
     """What to type for this recovery; an address in it holds no password."""
     words = ["--from", mask_url(store_url), "--instance", instance, "--fresh"]
     if snapshot_id != LATEST:
         words.append(snapshot_id)
+    if without:
+        words += ["--without", without]
     return "python services/restore.py " + " ".join(shlex.quote(word) for word in words if word)
 
 
