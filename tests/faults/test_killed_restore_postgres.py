@@ -288,7 +288,7 @@ def test_a_killed_preview_leaves_nothing_that_the_next_start_does_not_remove(sce
         "restore.preview(open_context(), command_line_actor(), 'latest', "
         "frozenset({Part.DATABASE}))\n"
     )
-    for name in ("database created", "database filled"):
+    for name in ("database fetched", "database created", "database filled"):
         done = subprocess.run(
             [sys.executable, "-c", program, name],
             cwd=PROJECT_ROOT,
@@ -296,6 +296,8 @@ def test_a_killed_preview_leaves_nothing_that_the_next_start_does_not_remove(sce
             stderr=subprocess.DEVNULL,
         )
         assert done.returncode == -signal.SIGKILL
-        assert any("_preview_" in ending for ending in beside(scene.ctx))
+        made = any("_preview_" in ending for ending in beside(scene.ctx))
+        assert made == (name != "database fetched")
         restore.recover(scene.ctx)
         assert set(beside(scene.ctx)) == {"_template"}
+        assert not [p for p in scene.ctx.settings.temp_dir.rglob("*") if p.is_file()]

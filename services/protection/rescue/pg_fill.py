@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
 from sqlalchemy import make_url
 
-from services.core.context import Context, prepare_folder
+from services.core.context import Context
 from services.core.errors import Conflict, DeskError
 from services.protection import snapshots
 from services.protection.model import Manifest, Part
@@ -31,6 +30,7 @@ def fill(
     manifest: Manifest,
     name: str,
     mark: Mark,
+    dump: Path,
     watch: Callable[[float], None] = lambda _share: None,
 ) -> tuple[str, ...]:
     """Fetch the dump, check it, restore it into a new database, compare with the manifest.
@@ -38,6 +38,7 @@ def fill(
     Args:
         name: of the new database; there is none of that name.
         mark: what is written on it.
+        dump: where the dump is fetched to; removed again.
 
     Returns:
         What was left out, in words.
@@ -47,30 +48,26 @@ def fill(
         DeskError: the server, in words; what was made there is removed, now or by a sweep.
     """
     url = ctx.settings.shop_database_url
-    with tempfile.TemporaryDirectory(
-        prefix="dump-", dir=prepare_folder(ctx.settings.temp_dir)
-    ) as folder:
-        dump = snapshots.fetch(
-            ctx, store, manifest, Part.DATABASE, Path(folder) / "database.pgdump"
-        )
+    pg_sweep.noted(ctx, name)
+    try:
+        snapshots.fetch(ctx, store, manifest, Part.DATABASE, dump)
         reached("database fetched")
-        pg_sweep.noted(ctx, name)
-        try:
-            create_side(url, name)
-        except Conflict:
-            pg_sweep.forgotten(ctx, name)  # somebody else's
-            raise
-        try:
-            with maintenance(url) as connection:
-                write_mark(connection, name, mark)
-            reached("database created")
-            notes = restore_into(url, name, dump, watch=watch, folders=ctx.settings.postgres_tools)
-            reached("database filled")
-            staging.require_facts(table_facts(url_of(url, name)), manifest)
-        except BaseException:
-            with suppress(DeskError):
-                pg_sweep.drop(ctx, url, name)
-            raise
+        create_side(url, name)
+        with maintenance(url) as connection:
+            write_mark(connection, name, mark)
+        reached("database created")
+        notes = restore_into(url, name, dump, watch=watch, folders=ctx.settings.postgres_tools)
+        reached("database filled")
+        staging.require_facts(table_facts(url_of(url, name)), manifest)
+    except Conflict:
+        pg_sweep.forgotten(ctx, name)  # there is one of that name, and it is somebody else's
+        raise
+    except BaseException:
+        with suppress(DeskError):
+            pg_sweep.drop(ctx, url, name)
+        raise
+    finally:
+        dump.unlink(missing_ok=True)
     return notes
 
 

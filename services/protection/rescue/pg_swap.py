@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from datetime import timedelta
+from pathlib import Path
 
 from services.core.context import Context
 from services.core.errors import Broken
@@ -126,7 +127,8 @@ class PostgresReplacement:
         with maintenance(self.url) as connection:
             was = own_comment(connection, self.live)
         mark = self._mark(Kind.RESTORE, manifest.id, was)
-        fill(self.ctx, store, manifest, self.side, mark)
+        dump = Path(self.ledger.journal.work) / "database.pgdump"
+        fill(self.ctx, store, manifest, self.side, mark, dump)
 
     def _mark(self, kind: Kind, snapshot: str, was: str) -> Mark:
         now = self.ctx.now().isoformat()

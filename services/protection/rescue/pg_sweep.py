@@ -19,6 +19,7 @@ from pathlib import Path
 from services.core.context import Context, prepare_folder
 from services.core.errors import Busy, DeskError
 from services.protection.rescue import journal as journals
+from services.protection.rescue import staging
 from services.protection.rescue.pg_beside import (
     Beside,
     Kind,
@@ -76,17 +77,12 @@ def previewing(ctx: Context) -> Iterator[None]:
         yield
 
 
-def clear_previews(ctx: Context, url: str, live: str, keep: str = "") -> None:
-    """Remove what previews restored.
-
-    Args:
-        keep: the name of one that is still wanted.
-    """
+def clear_previews(ctx: Context, url: str, live: str) -> None:
+    """Remove what previews fetched and restored."""
+    staging.clear_previews(ctx)
     with maintenance(url) as connection:
         names = [
-            found.name
-            for found in listed(connection, live)
-            if found.mark.kind is Kind.PREVIEW and found.name != keep
+            found.name for found in listed(connection, live) if found.mark.kind is Kind.PREVIEW
         ]
     for name in names:
         drop(ctx, url, name)
@@ -106,6 +102,7 @@ def sweep(ctx: Context, url: str, live: str) -> None:
 
 
 def _sweep(ctx: Context, url: str, live: str) -> None:
+    staging.clear_previews(ctx)  # a dump whose preview was killed
     needed = {name for journal in journals.pending(ctx) for name in (journal.side, journal.old)}
     names = set(_names(ctx))
     with maintenance(url) as connection:

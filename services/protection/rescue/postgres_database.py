@@ -17,7 +17,7 @@ from services.core.errors import DeskError
 from services.protection import snapshots
 from services.protection.model import Manifest, Part
 from services.protection.rescue import live as live_file
-from services.protection.rescue import pg_sweep
+from services.protection.rescue import pg_sweep, staging
 from services.protection.rescue.database import Compared, LiveState, Watch
 from services.protection.rescue.journal import Ledger
 from services.protection.rescue.pg_beside import (
@@ -164,7 +164,8 @@ class PostgresDatabase:
         def filling(share: float) -> None:
             watch("Restoring the backup beside the live database", 0.2 + 0.3 * share)
 
-        filled = fill(self.ctx, store, manifest, name, mark, filling)
+        dump = staging.preview_file(self.ctx, manifest)
+        filled = fill(self.ctx, store, manifest, name, mark, dump, filling)
         mark = replace(mark, ready=True, note=" ".join(filled))
         with maintenance(self.url) as connection:
             write_mark(connection, name, mark)

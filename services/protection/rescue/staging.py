@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import os
 import sqlite3
-import tempfile
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -21,6 +21,8 @@ from db.migrate import upgrade_knowledge
 from services.core.context import Context, prepare_folder
 from services.core.errors import Broken
 from services.protection import snapshots, tar
+from services.protection.codec import unpack
+from services.protection.keys import keys_of
 from services.protection.model import Component, Manifest, Part, TableFacts
 from services.protection.rescue.boundary import reached
 from services.protection.rescue.folders import keep_links, staged, staging
@@ -155,16 +157,16 @@ def stage_images(
 
 
 def knowledge_document(ctx: Context, store: Store, manifest: Manifest) -> dict[str, Any]:
-    """The knowledge base of a snapshot.
+    """The knowledge base of a snapshot; small, so it touches no disk.
 
     Raises:
         Broken: it is not what was backed up.
     """
-    with tempfile.TemporaryDirectory(dir=prepare_folder(ctx.settings.temp_dir)) as folder:
-        file = snapshots.fetch(
-            ctx, store, manifest, Part.KNOWLEDGE, Path(folder) / "knowledge.json"
-        )
-        document = json.loads(file.read_bytes())
+    component = snapshots.component_of(manifest, Part.KNOWLEDGE)
+    held = io.BytesIO()
+    with snapshots.open_stored(store, component) as stream:
+        unpack(component, stream, held, identity_file=keys_of(ctx.settings).identity_file)
+    document = json.loads(held.getvalue())
     if not isinstance(document, dict):
         raise Broken(
             f"The knowledge base in the snapshot {manifest.id} is not one; nothing was changed.",
