@@ -1,7 +1,9 @@
-"""The bare pipeline: what a backup can't do without, and nothing else.
+"""The bare pipeline: what a backup or a restore can't do without, and nothing else.
 
 `python -m benchmarks.bare DATABASE TARGET`: SQLite's online backup in one step, then one
 pass of sha256, zstd level 3 on two threads, sha256, to a file.
+`python -m benchmarks.bare --restore STORED DATABASE`: one pass of sha256, zstd, sha256 into
+a file, then SQLite's online backup into the live database.
 """
 
 from __future__ import annotations
@@ -16,10 +18,19 @@ from typing import BinaryIO
 
 import zstandard
 
+_PIECE = 1 << 20
+
 
 def main() -> None:
     """Run it once."""
-    source, target = Path(sys.argv[1]), Path(sys.argv[2])
+    if sys.argv[1] == "--restore":
+        restore(Path(sys.argv[2]), Path(sys.argv[3]))
+    else:
+        back_up(Path(sys.argv[1]), Path(sys.argv[2]))
+
+
+def back_up(source: Path, target: Path) -> None:
+    """From a database in use to a compressed file."""
     copy = target.with_suffix(".copy")
     with (
         closing(sqlite3.connect(f"{source.as_uri()}?mode=ro", uri=True)) as live,
@@ -31,12 +42,28 @@ def main() -> None:
     plain, stored = hashlib.sha256(), hashlib.sha256()
     packer = zstandard.ZstdCompressor(level=3, threads=2).compressobj(size=copy.stat().st_size)
     with open(copy, "rb") as file, open(target, "wb") as out:
-        while piece := file.read(1 << 20):
+        while piece := file.read(_PIECE):
             plain.update(piece)
             _store(packer.compress(piece), stored, out)
         _store(packer.flush(), stored, out)
         out.flush()
         os.fsync(out.fileno())
+    copy.unlink()
+
+
+def restore(stored: Path, database: Path) -> None:
+    """From a compressed file into a database in use."""
+    copy = stored.with_suffix(".copy")
+    digests = hashlib.sha256(), hashlib.sha256()
+    unpacker = zstandard.ZstdDecompressor().decompressobj()
+    with open(stored, "rb") as file, open(copy, "wb") as out:
+        while piece := file.read(_PIECE):
+            digests[0].update(piece)
+            _store(unpacker.decompress(piece), digests[1], out)
+        out.flush()
+        os.fsync(out.fileno())
+    with closing(sqlite3.connect(copy)) as aside, closing(sqlite3.connect(database)) as live:
+        aside.backup(live, pages=-1)
     copy.unlink()
 
 

@@ -81,13 +81,13 @@ class PostgresServer:
 @pytest.fixture(scope="session")
 def postgres_server() -> Iterator[PostgresServer]:
     """PostgreSQL 16."""
-    yield from _server(16, "pginstall")
+    yield from running_server(16, "pginstall")
 
 
 @pytest.fixture(scope="session")
 def postgres18_server() -> Iterator[PostgresServer]:
     """PostgreSQL 18."""
-    yield from _server(18, "pginstall18")
+    yield from running_server(18, "pginstall18")
 
 
 def wheel_bin(folder: str = "pginstall") -> Path:
@@ -99,7 +99,8 @@ def wheel_bin(folder: str = "pginstall") -> Path:
     return Path(found.origin).parent / folder / "bin"
 
 
-def _server(version: int, installed: str) -> Iterator[PostgresServer]:
+def running_server(version: int, installed: str) -> Iterator[PostgresServer]:
+    """A server, stopped and removed when the generator ends."""
     # Not pytest's own folder: `nobody` may not pass through that.
     folder = Path(tempfile.mkdtemp(prefix=f"desk-pg{version}-"))
     try:

