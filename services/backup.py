@@ -14,25 +14,20 @@ if __name__ == "__main__":
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 import argparse
-import json
 import logging
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, tzinfo
 from typing import Any, BinaryIO
 
-from services.core import audit, jobs, spawning
+from services.core import audit, jobs, spawning, terminal
 from services.core.access import Actor, Permission, command_line_actor, require
-from services.core.context import Context, open_context
+from services.core.context import Context
 from services.core.errors import (
-    EXIT_USAGE,
     Broken,
     Conflict,
     DeskError,
-    Invalid,
     describe,
-    exit_code,
 )
 from services.protection import archive_index, catalog
 from services.protection import snapshots as snapshot_room
@@ -285,46 +280,17 @@ def _sample(ctx: Context) -> None:
 
 def main(arguments: list[str] | None = None) -> int:
     """The command line; returns the exit code."""
-    parser = _parser()
-    try:
-        options = parser.parse_args(arguments)
-    except SystemExit as stop:
-        return EXIT_USAGE if stop.code else 0
-    logging.basicConfig(level=logging.WARNING, stream=sys.stderr)
-    begun = time.monotonic()
-    answer: dict[str, Any] = {"job": options.job}
-    ctx = None
-    try:
-        ctx = open_context(patient=True)
-        actor = command_line_actor()
-        if options.list:
-            _command_list(ctx, actor, answer, options.json)
-        elif options.verify:
-            _command_verify(ctx, actor, options.verify, answer, options.json)
-        else:
-            _command_backup(ctx, actor, options, answer)
-        code = int(answer.get("copy", {}).get("exit_code", 0))  # the backup counts all the same
-    except (Exception, KeyboardInterrupt) as error:
-        message, hint, error_id = describe(error)
-        answer |= {"state": "failed", "error": message, "hint": hint, "error_id": error_id}
-        print(f"{message} {hint}".strip(), file=sys.stderr)
-        code = exit_code(error)
-    finally:
-        if ctx is not None:
-            ctx.close()
-    if options.json:
-        answer |= {"seconds": round(time.monotonic() - begun, 3), "exit_code": code}
-        print(json.dumps(answer, sort_keys=True), flush=True)
-    return code
+    return terminal.main(_parser(), arguments, terminal.on_a_desk(_command))
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python services/backup.py",
         description="Back the shop up, or list and prove the backups.",
-        epilog="Exit codes: 0 done, 1 failed, 2 network, 3 configuration or usage, 4 bug.",
+        epilog=f"{terminal.CODES} A second copy that failed gives its code, though the backup "
+        "is made; old backups that could not be removed are only said.",
     )
-    parser.add_argument("--json", action="store_true", help="one JSON object as the last line")
+    terminal.add_json(parser)
     parser.add_argument("--reason", default=SCHEDULED, help="why; shown in the list")
     parser.add_argument(
         "--no-prune",
@@ -338,16 +304,27 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _command(ctx: Context, options: argparse.Namespace, answer: dict[str, Any]) -> int:
+    actor = command_line_actor()
+    if options.list:
+        _command_list(ctx, actor, answer, options.json)
+    elif options.verify:
+        _command_verify(ctx, actor, options.verify, answer, options.json)
+    else:
+        _command_backup(ctx, actor, options, answer)
+    return int(answer.get("copy", {}).get("exit_code", 0))  # the backup counts all the same
+
+
 def _command_backup(
     ctx: Context, actor: Actor, options: argparse.Namespace, answer: dict[str, Any]
 ) -> None:
     if options.job:
         spawning.give_way()
-        job = _queued(ctx, options.job)
+        job = terminal.queued(ctx, options.job)
     else:
         job = _create(ctx, actor, options.reason)
     answer["job"] = job.id
-    with _bar() as bar:
+    with terminal.bar() as bar:
         ended = _run(ctx, job, bar)
     answer |= {"state": ended.state.value, **(ended.result or {})}
     _copy(ctx, actor, answer)
@@ -361,7 +338,7 @@ def _copy(ctx: Context, actor: Actor, answer: dict[str, Any]) -> None:
     """Bring it to the second store; a copy that fails is said, and the backup counts."""
     from services.protection.replication.job import after_backup
 
-    with _bar() as bar:
+    with terminal.bar() as bar:
         copy = after_backup(ctx, bar, actor)
     if copy is None:
         return
@@ -374,7 +351,7 @@ def _prune(ctx: Context, actor: Actor, answer: dict[str, Any]) -> None:
     """Remove what the policy does not keep; whatever comes of it is said, and the backup counts."""
     from services.protection.prune_job import after_backup
 
-    with _bar() as bar:
+    with terminal.bar() as bar:
         pruned = after_backup(ctx, bar, actor)
     answer["retention"] = pruned
     if pruned["state"] == "failed":
@@ -383,20 +360,12 @@ def _prune(ctx: Context, actor: Actor, answer: dict[str, Any]) -> None:
         print(f"Old backups were not removed: {' '.join(pruned['reasons'])}", file=sys.stderr)
 
 
-def _queued(ctx: Context, job_id: str) -> jobs.Job:
-    try:
-        return jobs.get(ctx, job_id)
-    except KeyError as error:
-        raise Invalid(f"There is no job {job_id[:40]!r}.") from error
-
-
 def _command_verify(
     ctx: Context, actor: Actor, snapshot_id: str, answer: dict[str, Any], as_json: bool
 ) -> None:
-    del answer["job"]
     answer["snapshot"] = snapshot_id
     refresh(ctx, actor)
-    with _bar() as bar:
+    with terminal.bar() as bar:
         row = verify(ctx, actor, snapshot_id, lambda share: bar("Reading it back", share))
     answer |= {"snapshot": row.id, "state": "verified"}
     if not as_json:
@@ -404,7 +373,6 @@ def _command_verify(
 
 
 def _command_list(ctx: Context, actor: Actor, answer: dict[str, Any], as_json: bool) -> None:
-    answer.clear()
     found = refresh(ctx, actor)
     rows: list[SnapshotRow] = []
     while len(rows) < (listed := catalog.page(ctx, page=len(rows) // 1000 + 1, rows=1000)).total:
@@ -436,25 +404,6 @@ def _command_list(ctx: Context, actor: Actor, answer: dict[str, Any], as_json: b
                 f"{row.id}  {row.created_at:%Y-%m-%d %H:%M} UTC  {row.plain_bytes / 1e6:10,.1f} MB"
                 f"  {known:9}  {row.reason} ({row.asked_by})"
             )
-
-
-@contextmanager
-def _bar() -> Iterator[Callable[[str, float | None], None]]:
-    """A progress bar on a terminal, nothing elsewhere."""
-    if not sys.stderr.isatty():
-        yield lambda _text, _fraction: None
-        return
-
-    def draw(text: str, fraction: float | None) -> None:
-        done = round(30 * (fraction or 0))
-        percent = "    " if fraction is None else f"{fraction:4.0%}"
-        line = f"\r[{'#' * done}{'.' * (30 - done)}] {percent}  {text}"
-        print(f"{line:<90}"[:90], end="", file=sys.stderr, flush=True)
-
-    try:
-        yield draw
-    finally:
-        print(file=sys.stderr)
 
 
 if __name__ == "__main__":

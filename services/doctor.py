@@ -13,30 +13,23 @@ if __name__ == "__main__":
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 import argparse
-import json
-import logging
-import time
 from dataclasses import asdict
 from typing import Any
 
-from services.core import jobs
+from services.core import jobs, terminal
 from services.core.access import Actor, Permission, command_line_actor, require
-from services.core.context import Context, open_context, utc_now
+from services.core.context import Context, utc_now
 from services.core.errors import (
     EXIT_DONE,
     EXIT_FAILED,
-    EXIT_USAGE,
-    describe,
-    exit_code,
 )
 from services.core.settings import load_settings
+from services.core.terminal import Answer
 from services.protection import catalog, checkup, countersign
 from services.protection.checkup import Finding, State
 from services.protection.countersign import Countersigned
 from services.protection.model import PROTECTION_LOCK, SnapshotRow
 from services.protection.stores import open_store
-
-Answer = dict[str, Any]
 
 _MARKS = {State.OK: "ok     ", State.WARNING: "warning", State.FAILED: "FAILED "}
 
@@ -88,34 +81,22 @@ def _everything(ctx: Context) -> tuple[SnapshotRow, ...]:
 
 def main(arguments: list[str] | None = None) -> int:
     """The command line; returns the exit code."""
-    try:
-        options = _parser().parse_args(arguments)
-    except SystemExit as stop:
-        return EXIT_USAGE if stop.code else EXIT_DONE
-    logging.basicConfig(level=logging.WARNING, stream=sys.stderr)
-    begun = time.monotonic()
-    answer: Answer = {"command": options.command}
-    try:
-        code: int = options.run(options, answer)
-    except (Exception, KeyboardInterrupt) as error:
-        message, hint, error_id = describe(error)
-        answer |= {"state": "failed", "error": message, "hint": hint, "error_id": error_id}
-        print(f"{message} {hint}".strip(), file=sys.stderr)
-        code = exit_code(error)
-    if options.json:
-        answer |= {"seconds": round(time.monotonic() - begun, 3), "exit_code": code}
-        print(json.dumps(answer, sort_keys=True), flush=True)
-    return code
+    return terminal.main(_parser(), arguments, _command)
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python services/doctor.py",
         description="Check this installation, make its keys, sign its manifests.",
-        epilog="Exit codes: 0 done, 1 failed, 2 network, 3 configuration or usage, 4 bug.",
+        epilog=terminal.CODES,
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    _add(commands, "check", "does everything work that backups and restores need?", _check)
+    _add(
+        commands,
+        "check",
+        "does everything work that backups and restores need?",
+        terminal.on_a_desk(_check),
+    )
     keys = _add(commands, "keys", "make a key pair and a recovery sheet to print", _keys)
     keys.add_argument(
         "--out",
@@ -128,28 +109,37 @@ def _parser() -> argparse.ArgumentParser:
         action="store_true",
         help="a second pair for the safe; the sheet then carries that one",
     )
-    signing = _add(commands, "sign", "sign manifests that were made without a key", _sign)
+    signing = _add(
+        commands, "sign", "sign manifests that were made without a key", terminal.on_a_desk(_sign)
+    )
     which = signing.add_mutually_exclusive_group(required=True)
     which.add_argument("snapshots", nargs="*", default=[], metavar="ID", help="an id, or latest")
     which.add_argument("--all", action="store_true", help="every snapshot of this desk's list")
-    bucket = _add(commands, "bucket", "how the bucket is kept, and what would change", _bucket)
+    bucket = _add(
+        commands,
+        "bucket",
+        "how the bucket is kept, and what would change",
+        terminal.on_a_desk(_bucket),
+    )
     bucket.add_argument("--apply", action="store_true", help="change it, then read it back")
     return parser
 
 
 def _add(commands: Any, name: str, words: str, run: Any) -> argparse.ArgumentParser:
     command: argparse.ArgumentParser = commands.add_parser(name, help=words, description=words)
-    command.add_argument("--json", action="store_true", help="one JSON object as the last line")
+    terminal.add_json(command)
     command.set_defaults(run=run)
     return command
 
 
-def _check(options: argparse.Namespace, answer: Answer) -> int:
-    ctx = open_context(patient=True)
-    try:
-        findings = check(ctx, command_line_actor())
-    finally:
-        ctx.close()
+def _command(options: argparse.Namespace, answer: Answer) -> int | None:
+    answer["command"] = options.command
+    done: int | None = options.run(options, answer)
+    return done
+
+
+def _check(ctx: Context, options: argparse.Namespace, answer: Answer) -> int:
+    findings = check(ctx, command_line_actor())
     code = checkup.worst(findings)
     answer |= {
         "state": "failed" if code else "succeeded",
@@ -191,12 +181,8 @@ def _keys(options: argparse.Namespace, answer: Answer) -> int:
     return EXIT_DONE
 
 
-def _sign(options: argparse.Namespace, answer: Answer) -> int:
-    ctx = open_context(patient=True)
-    try:
-        done = sign(ctx, command_line_actor(), tuple(options.snapshots))
-    finally:
-        ctx.close()
+def _sign(ctx: Context, options: argparse.Namespace, answer: Answer) -> int:
+    done = sign(ctx, command_line_actor(), tuple(options.snapshots))
     answer |= {"state": "failed" if done.refused else "succeeded", **asdict(done)}
     for snapshot_id, why in done.refused.items():
         print(f"{snapshot_id}: {why}", file=sys.stderr)
@@ -205,16 +191,12 @@ def _sign(options: argparse.Namespace, answer: Answer) -> int:
     return EXIT_FAILED if done.refused else EXIT_DONE
 
 
-def _bucket(options: argparse.Namespace, answer: Answer) -> int:
+def _bucket(ctx: Context, options: argparse.Namespace, answer: Answer) -> int:
     from services.protection import bucket, bucket_terminal
 
-    ctx = open_context(patient=True)
-    try:
-        found = bucket.plan(ctx)
-        if options.apply:
-            found = bucket.prepare(ctx, command_line_actor(), found)
-    finally:
-        ctx.close()
+    found = bucket.plan(ctx)
+    if options.apply:
+        found = bucket.prepare(ctx, command_line_actor(), found)
     answer |= {"state": bucket_terminal.state(found), **bucket.as_details(found)}
     if not options.json:
         print(bucket_terminal.text(found))

@@ -14,16 +14,13 @@ if __name__ == "__main__":
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 import argparse
-import json
-import logging
-import time
 from collections.abc import Callable
 from typing import Any
 
-from services.core import audit, jobs, spawning
+from services.core import audit, jobs, spawning, terminal
 from services.core.access import Actor, Permission, command_line_actor, require
-from services.core.context import Context, open_context
-from services.core.errors import EXIT_USAGE, Broken, DeskError, Invalid, describe, exit_code
+from services.core.context import Context
+from services.core.errors import Broken, DeskError, describe
 from services.protection.legacy import listing
 from services.protection.legacy.model import LegacyBackup, LegacyPage
 from services.protection.model import PROTECTION_LOCK, Manifest
@@ -169,56 +166,33 @@ def _prove(
 
 def main(arguments: list[str] | None = None) -> int:
     """The command line; returns the exit code."""
-    parser = _parser()
-    try:
-        options = parser.parse_args(arguments)
-    except SystemExit as stop:
-        return EXIT_USAGE if stop.code else 0
-    logging.basicConfig(level=logging.WARNING, stream=sys.stderr)
-    begun = time.monotonic()
-    answer: dict[str, Any] = {}
-    ctx = None
-    try:
-        ctx = open_context(patient=True)
-        if options.key or options.job:
-            _command_adopt(ctx, options, answer)
-        else:
-            _command_list(ctx, answer, options.json)
-        code = 0
-    except (Exception, KeyboardInterrupt) as error:
-        message, hint, error_id = describe(error)
-        answer |= {"state": "failed", "error": message, "hint": hint, "error_id": error_id}
-        print(f"{message} {hint}".strip(), file=sys.stderr)
-        code = exit_code(error)
-    finally:
-        if ctx is not None:
-            ctx.close()
-    if options.json:
-        answer |= {"seconds": round(time.monotonic() - begun, 3), "exit_code": code}
-        print(json.dumps(answer, sort_keys=True), flush=True)
-    return code
+    return terminal.main(_parser(), arguments, terminal.on_a_desk(_command))
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python services/legacy.py",
         description="List the backups of the shop's old scripts, or make a snapshot of one.",
-        epilog="Exit codes: 0 done, 1 failed, 2 network, 3 configuration or usage, 4 bug.",
+        epilog=terminal.CODES,
     )
     parser.add_argument("key", nargs="?", help="which, as the list names it; none: list them")
     parser.add_argument("--no-drill", action="store_true", help="without restoring it aside")
-    parser.add_argument("--json", action="store_true", help="one JSON object as the last line")
+    terminal.add_json(parser)
     parser.add_argument("--job", metavar="ID", help=argparse.SUPPRESS)
     return parser
+
+
+def _command(ctx: Context, options: argparse.Namespace, answer: dict[str, Any]) -> None:
+    if options.key or options.job:
+        _command_adopt(ctx, options, answer)
+    else:
+        _command_list(ctx, answer, options.json)
 
 
 def _command_adopt(ctx: Context, options: argparse.Namespace, answer: dict[str, Any]) -> None:
     if options.job:
         spawning.give_way()
-        try:
-            job = jobs.get(ctx, options.job)
-        except KeyError as error:
-            raise Invalid(f"There is no job {options.job[:40]!r}.") from error
+        job = terminal.queued(ctx, options.job)
     else:
         job = _create(ctx, command_line_actor(), options.key, not options.no_drill)
     answer["job"] = job.id

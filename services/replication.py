@@ -14,16 +14,12 @@ if __name__ == "__main__":
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 import argparse
-import json
-import logging
-import time
 from collections.abc import Callable
 from typing import Any
 
-from services.core import jobs, spawning
+from services.core import jobs, spawning, terminal
 from services.core.access import Actor, Permission, command_line_actor, require
-from services.core.context import Context, open_context
-from services.core.errors import EXIT_USAGE, Invalid, describe, exit_code
+from services.core.context import Context
 from services.protection import catalog
 from services.protection.model import PROTECTION_LOCK
 from services.protection.replication import job as copying
@@ -93,43 +89,16 @@ def run(
 
 def main(arguments: list[str] | None = None) -> int:
     """The command line; returns the exit code."""
-    parser = _parser()
-    try:
-        options = parser.parse_args(arguments)
-    except SystemExit as stop:
-        return EXIT_USAGE if stop.code else 0
-    logging.basicConfig(level=logging.WARNING, stream=sys.stderr)
-    begun = time.monotonic()
-    answer: dict[str, Any] = {}
-    ctx = None
-    try:
-        ctx = open_context(patient=True)
-        if options.list:
-            _command_list(ctx, answer, options.json)
-        else:
-            _command_copy(ctx, options, answer)
-        code = 0
-    except (Exception, KeyboardInterrupt) as error:
-        message, hint, error_id = describe(error)
-        answer |= {"state": "failed", "error": message, "hint": hint, "error_id": error_id}
-        print(f"{message} {hint}".strip(), file=sys.stderr)
-        code = exit_code(error)
-    finally:
-        if ctx is not None:
-            ctx.close()
-    if options.json:
-        answer |= {"seconds": round(time.monotonic() - begun, 3), "exit_code": code}
-        print(json.dumps(answer, sort_keys=True), flush=True)
-    return code
+    return terminal.main(_parser(), arguments, terminal.on_a_desk(_command))
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python services/replication.py",
         description="Bring a copy of every backup to the second store (BACKUP_COPY_URL).",
-        epilog="Exit codes: 0 done, 1 failed, 2 network, 3 configuration or usage, 4 bug.",
+        epilog=terminal.CODES,
     )
-    parser.add_argument("--json", action="store_true", help="one JSON object as the last line")
+    terminal.add_json(parser)
     what = parser.add_mutually_exclusive_group()
     what.add_argument("snapshot", nargs="?", help="an id, or latest: copy it, or prove its copy")
     what.add_argument("--missing", action="store_true", help="what has no copy yet (the default)")
@@ -141,13 +110,17 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _command(ctx: Context, options: argparse.Namespace, answer: dict[str, Any]) -> None:
+    if options.list:
+        _command_list(ctx, answer, options.json)
+    else:
+        _command_copy(ctx, options, answer)
+
+
 def _command_copy(ctx: Context, options: argparse.Namespace, answer: dict[str, Any]) -> None:
     if options.job:
         spawning.give_way()
-        try:
-            job = jobs.get(ctx, options.job)
-        except KeyError as error:
-            raise Invalid(f"There is no job {options.job[:40]!r}.") from error
+        job = terminal.queued(ctx, options.job)
     else:
         # A machine set up anew knows no snapshot: the store does.
         catalog.refresh(ctx, open_store(ctx.settings))

@@ -14,17 +14,14 @@ if __name__ == "__main__":
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 import argparse
-import json
-import logging
-import time
 from collections.abc import Callable
 from typing import Any
 
 from db.engine import write
-from services.core import audit, jobs, spawning
+from services.core import audit, jobs, spawning, terminal
 from services.core.access import Actor, Permission, command_line_actor, require
-from services.core.context import Context, open_context
-from services.core.errors import EXIT_USAGE, Conflict, Invalid, Refused, describe, exit_code
+from services.core.context import Context
+from services.core.errors import Conflict, Invalid, Refused
 from services.protection import catalog, pins, prune_job, pruning, retention_facts
 from services.protection.calendar import Calendar, first_day
 from services.protection.calendar import calendar as lay_out
@@ -158,37 +155,8 @@ def _queue(ctx: Context, actor: Actor, wanted: PrunePlan, typed: str) -> jobs.Jo
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run from a command line. Exit codes: 0 done, 1 failed or held, 2 network, 3 usage, 4 bug."""
-    parser = _parser()
-    try:
-        options = parser.parse_args(arguments)
-    except SystemExit as stop:
-        return EXIT_USAGE if stop.code else 0
-    logging.basicConfig(level=logging.WARNING, stream=sys.stderr)
-    begun = time.monotonic()
-    answer: dict[str, Any] = {}
-    code, ctx = 0, None
-    try:
-        ctx = open_context(patient=True)
-        if options.job:
-            spawning.give_way()
-            ended = prune_job.work_off(ctx, _queued(ctx, options.job), lambda _text, _share: None)
-            answer |= {"state": ended.state.value, **(ended.result or {})}
-        else:
-            _headless(ctx, options, answer)
-    except (Exception, KeyboardInterrupt) as error:
-        message, hint, error_id = describe(error)
-        answer |= {"error": message, "hint": hint, "error_id": error_id}
-        answer.setdefault("state", "failed")
-        print(f"{message} {hint}".strip(), file=sys.stderr)
-        code = exit_code(error)
-    finally:
-        if ctx is not None:
-            ctx.close()
-    if options.json:
-        answer |= {"seconds": round(time.monotonic() - begun, 3), "exit_code": code}
-        print(json.dumps(answer, sort_keys=True, ensure_ascii=False), flush=True)
-    return code
+    """The command line; returns the exit code. One that is held has failed."""
+    return terminal.main(_parser(), arguments, terminal.on_a_desk(_command))
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -202,16 +170,19 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--yes", action="store_true", help="do not ask; what needs a person's look still holds"
     )
-    parser.add_argument("--json", action="store_true", help="one JSON object as the last line")
+    terminal.add_json(parser)
     parser.add_argument("--job", help=argparse.SUPPRESS)
     return parser
 
 
-def _queued(ctx: Context, job_id: str) -> jobs.Job:
-    try:
-        return jobs.get(ctx, job_id)
-    except KeyError as error:
-        raise Invalid(f"There is no job {job_id[:40]!r}.") from error
+def _command(ctx: Context, options: argparse.Namespace, answer: dict[str, Any]) -> None:
+    if not options.job:
+        _headless(ctx, options, answer)
+        return
+    spawning.give_way()
+    job = terminal.queued(ctx, options.job)
+    ended = prune_job.work_off(ctx, job, lambda _text, _share: None)
+    answer |= {"state": ended.state.value, **(ended.result or {})}
 
 
 def _headless(ctx: Context, options: argparse.Namespace, answer: dict[str, Any]) -> None:

@@ -13,21 +13,17 @@ if __name__ == "__main__":
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 import argparse
-import json
 import logging
 import time
 from typing import Any
 
+from services.core import terminal
 from services.core.access import Actor, Permission, command_line_actor, require
-from services.core.context import Context, open_context
+from services.core.context import Context
 from services.core.errors import (
-    EXIT_DONE,
-    EXIT_USAGE,
     Archived,
     DeskError,
     Transient,
-    describe,
-    exit_code,
 )
 from services.protection import archive, archive_index, bucket, catalog
 from services.protection.archive_model import Options, Retrieval, RetrievalState
@@ -113,48 +109,19 @@ def _look_after(ctx: Context) -> None:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run from a command line. Exit codes: 0 done, 1 failed, 2 network, 3 usage, 4 bug."""
-    parser = _parser()
-    try:
-        options = parser.parse_args(arguments)
-    except SystemExit as stop:
-        return EXIT_USAGE if stop.code else EXIT_DONE
-    logging.basicConfig(level=logging.WARNING, stream=sys.stderr)
-    answer: dict[str, Any] = {}
-    ctx = None
-    try:
-        ctx = open_context(patient=True)
-        {"poll": _command_poll, "show": _command_show, "retrieve": _command_retrieve}[
-            options.command
-        ](ctx, command_line_actor(), options, answer)
-        code = EXIT_DONE
-    except (Exception, KeyboardInterrupt) as error:
-        message, hint, error_id = describe(error)
-        if isinstance(error, KeyboardInterrupt):
-            message, hint = (
-                "Stopped at the keyboard.",
-                "What was asked for comes back all the same.",
-            )
-        answer |= {"state": "failed", "error": message, "hint": hint, "error_id": error_id}
-        print(f"{message} {hint}".strip(), file=sys.stderr)
-        code = exit_code(error)
-    finally:
-        if ctx is not None:
-            ctx.close()
-    if options.json:
-        print(json.dumps(answer | {"exit_code": code}, sort_keys=True), flush=True)
-    return code
+    """The command line; returns the exit code."""
+    return terminal.main(_parser(), arguments, terminal.on_a_desk(_command))
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python services/store.py",
         description="Look after snapshots in the archive of an S3 store.",
-        epilog="Exit codes: 0 done, 1 failed, 2 network, 3 configuration or usage, 4 bug.",
+        epilog=terminal.CODES,
     )
     parser.set_defaults(json=False)
     as_json = argparse.ArgumentParser(add_help=False)
-    as_json.add_argument("--json", action="store_true", help="one JSON object as the last line")
+    terminal.add_json(as_json)
     what = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     what.add_parser("poll", parents=[as_json], help="see how far every retrieval is (for cron)")
     show = what.add_parser("show", parents=[as_json], help="whether a snapshot can be read now")
@@ -168,6 +135,11 @@ def _parser() -> argparse.ArgumentParser:
     retrieve.add_argument("--wait", action="store_true", help="stay until it can be read")
     retrieve.add_argument("--every", type=float, default=WAIT_SECONDS, help=argparse.SUPPRESS)
     return parser
+
+
+def _command(ctx: Context, options: argparse.Namespace, answer: dict[str, Any]) -> None:
+    does = {"poll": _command_poll, "show": _command_show, "retrieve": _command_retrieve}
+    does[options.command](ctx, command_line_actor(), options, answer)
 
 
 def _command_poll(
@@ -230,6 +202,8 @@ def _command_retrieve(
         retrieval = request_retrieval(ctx, actor, snapshot_id, Tier(options.tier), options.days)
     if not options.json:
         print(_line(retrieval), flush=True)
+    if options.wait and retrieval.state is RetrievalState.WAITING and not options.json:
+        print("Waiting; what was asked for comes back also when this is stopped.", flush=True)
     while options.wait and retrieval.state is RetrievalState.WAITING:
         time.sleep(options.every)
         try:
