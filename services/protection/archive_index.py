@@ -6,12 +6,13 @@ import logging
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, and_, insert, select, update
+from sqlalchemy import ColumnElement, Connection, and_, select, update
 
-from db.control import desk_state, retrievals, row_dict, snapshots
+from db.control import retrievals, row_dict, snapshots
 from db.engine import read, write
 from services.core.context import Context
 from services.core.errors import DeskError
+from services.core.remembered import recall, remember
 from services.protection.archive_model import Retrieval, RetrievalState
 from services.protection.manifest import data_key
 from services.protection.model import Storage
@@ -23,7 +24,7 @@ log = logging.getLogger("desk.archive")
 LISTED = timedelta(hours=6)
 """How long a listing of the classes is good enough for a page: S3 moves objects once a day."""
 INSTANT_CLASS = "GLACIER_IR"
-_STATE_KEY = "archive"
+_LOOKED = "archive"
 
 
 def look(ctx: Context, store: Store) -> int:
@@ -109,24 +110,12 @@ def _in_play(ctx: Context) -> bool:
 
 def _looked(ctx: Context) -> datetime | None:
     with read(ctx.control) as connection:
-        value = connection.scalar(
-            select(desk_state.c.value).where(desk_state.c.key == _state_key(ctx))
-        )
+        value = recall(connection, ctx, _LOOKED)
     return datetime.fromisoformat(value["at"]) if value else None
 
 
 def _remember(ctx: Context, connection: Connection) -> None:
-    key = _state_key(ctx)
-    value = {"at": ctx.now().isoformat()}
-    done = connection.execute(
-        update(desk_state).where(desk_state.c.key == key).values(value=value)
-    ).rowcount
-    if not done:
-        connection.execute(insert(desk_state).values(key=key, value=value))
-
-
-def _state_key(ctx: Context) -> str:
-    return f"{_STATE_KEY}:{ctx.settings.instance_id}"[:60]
+    remember(connection, ctx, _LOOKED, {"at": ctx.now().isoformat()})
 
 
 def _storage(classes: set[str], *, ready: bool) -> Storage:

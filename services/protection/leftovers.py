@@ -9,18 +9,19 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from typing import Any
 
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import Connection
 
-from db.control import desk_state
 from db.engine import read, write
 from services.core.context import Context
 from services.core.errors import DeskError
+from services.core.remembered import recall, remember
 from services.protection.manifest import data_key, manifest_key
 from services.protection.stores.base import Store
 
 log = logging.getLogger("desk.snapshots")
+
+_SENDING = "sending"
 
 
 def begin(ctx: Context, snapshot_id: str) -> None:
@@ -59,17 +60,8 @@ def clear(ctx: Context, store: Store, say: Callable[[str], None]) -> None:
 
 
 def _ids(connection: Connection, ctx: Context) -> list[str]:
-    value: dict[str, Any] | None = connection.scalar(
-        select(desk_state.c.value).where(desk_state.c.key == _key(ctx))
-    )
-    return list((value or {}).get("ids", []))
+    return list(recall(connection, ctx, _SENDING).get("ids", []))
 
 
 def _keep(connection: Connection, ctx: Context, ids: list[str]) -> None:
-    value, mine = {"ids": ids}, desk_state.c.key == _key(ctx)
-    if not connection.execute(update(desk_state).where(mine).values(value=value)).rowcount:
-        connection.execute(insert(desk_state).values(key=_key(ctx), value=value))
-
-
-def _key(ctx: Context) -> str:
-    return f"sending:{ctx.settings.instance_id}"[:60]
+    remember(connection, ctx, _SENDING, {"ids": ids})

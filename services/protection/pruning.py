@@ -14,13 +14,14 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import delete, insert, select, update
+from sqlalchemy import delete
 
-from db.control import desk_state, drills, snapshots
+from db.control import drills, snapshots
 from db.engine import read, write
 from services.core.context import Context
 from services.core.errors import Conflict
 from services.core.jobs import JobHandle
+from services.core.remembered import recall, remember
 from services.protection import leftovers, retention_facts, sweeping
 from services.protection.deleting import Deleting, Pruned
 from services.protection.manifest import data_key, manifest_key
@@ -33,6 +34,7 @@ from services.protection.retention_model import Hold, Policy, PrunePlan
 from services.protection.stores.base import Store
 
 CLOCKS_APART = timedelta(hours=1)
+_INTENT = "pruning"
 
 
 def current_plan(ctx: Context, store: Store) -> PrunePlan:
@@ -162,16 +164,9 @@ def _intend(ctx: Context, snapshot_ids: list[str]) -> None:
 
 def _intended(ctx: Context) -> set[str]:
     with read(ctx.control) as connection:
-        value = connection.scalar(select(desk_state.c.value).where(desk_state.c.key == _key(ctx)))
-    return set((value or {}).get("ids", []))
+        return set(recall(connection, ctx, _INTENT).get("ids", []))
 
 
 def _finish_intent(ctx: Context, left: set[str]) -> None:
-    value, mine = {"ids": sorted(left)}, desk_state.c.key == _key(ctx)
     with write(ctx.control) as connection:
-        if not connection.execute(update(desk_state).where(mine).values(value=value)).rowcount:
-            connection.execute(insert(desk_state).values(key=_key(ctx), value=value))
-
-
-def _key(ctx: Context) -> str:
-    return f"pruning:{ctx.settings.instance_id}"[:60]
+        remember(connection, ctx, _INTENT, {"ids": sorted(left)})

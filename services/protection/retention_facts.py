@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from sqlalchemy import Connection, insert, null, select, update
+from sqlalchemy import Connection, null, select
 
-from db.control import desk_state, jobs, retrievals, snapshots
+from db.control import jobs, retrievals, snapshots
 from db.engine import read
+from services.core import remembered
 from services.core.context import Context
 from services.core.errors import DeskError
 from services.core.jobs import JobState, recent
@@ -17,6 +18,7 @@ from services.protection.rescue.undo import newest_undoable
 from services.protection.retention_model import Archive, Inventory, Policy, Shared
 from services.protection.stores.base import Store
 
+_RUN = "retention"
 _WANTED = ("waiting", "ready")
 
 
@@ -90,14 +92,12 @@ def remember(connection: Connection, ctx: Context, policy: Policy) -> None:
         "at": ctx.now().isoformat(),
         "policy": [policy.days, policy.weeks, policy.months, policy.minimum],
     }
-    mine = desk_state.c.key == _key(ctx)
-    if not connection.execute(update(desk_state).where(mine).values(value=value)).rowcount:
-        connection.execute(insert(desk_state).values(key=_key(ctx), value=value))
+    remembered.remember(connection, ctx, _RUN, value)
 
 
 def _last_policy(ctx: Context) -> Policy | None:
     with read(ctx.control) as connection:
-        value = connection.scalar(select(desk_state.c.value).where(desk_state.c.key == _key(ctx)))
+        value = remembered.recall(connection, ctx, _RUN)
     return Policy(*value["policy"]) if value else None
 
 
@@ -130,7 +130,3 @@ def in_use(ctx: Context) -> dict[str, str]:
                 if isinstance(value, str) and SNAPSHOT_ID.fullmatch(value):
                     found[value] = f"a {job.kind} is using it"
     return found
-
-
-def _key(ctx: Context) -> str:
-    return f"retention:{ctx.settings.instance_id}"[:60]

@@ -7,9 +7,10 @@ import re
 from datetime import UTC, datetime, timedelta, tzinfo
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, or_
+from sqlalchemy import ColumnElement, Select, and_, or_
 
 from db.control import snapshots
+from services.core.errors import Invalid
 
 _MONTHS = tuple(name.lower() for name in calendar.month_name[1:])
 _YEAR = r"(?P<year>(?:19|20)\d\d)"
@@ -82,3 +83,35 @@ def matches(text: str, zone: tzinfo = UTC) -> ColumnElement[bool]:
         made = snapshots.c.created_at
         found.append(and_(made >= period[0], made < period[1]))
     return or_(*found)
+
+
+def filtered(query: Select[Any], search: str, state: str, zone: tzinfo) -> Select[Any]:
+    """A query of snapshots, of which only some are wanted.
+
+    Args:
+        search: a day, a month or a year as people write it, or part of a word.
+        state: what a snapshot has shown of itself; nothing for any.
+
+    Raises:
+        Invalid: there is no such state.
+    """
+    if search:
+        query = query.where(matches(search, zone))
+    if state:
+        try:
+            return query.where(*_STATES[state])
+        except KeyError:
+            raise Invalid(f"{state[:40]!r} is no state of a snapshot.") from None
+    return query
+
+
+_WHOLE = snapshots.c.verify_error.is_(None)
+_PROVEN, _READ = snapshots.c.verified_at.is_not(None), snapshots.c.read_back_at.is_not(None)
+_STATES = {
+    "verified": (_WHOLE, _PROVEN),
+    "read back": (_WHOLE, ~_PROVEN, _READ),
+    "unchecked": (_WHOLE, ~_PROVEN, ~_READ),
+    "damaged": (~_WHOLE,),
+    "trusted": (_WHOLE, or_(_PROVEN, _READ)),
+}
+"""What a snapshot has shown of itself: of each word, the condition."""

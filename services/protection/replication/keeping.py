@@ -13,14 +13,13 @@ from __future__ import annotations
 import io
 from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
-from typing import Any
 
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import Connection
 
-from db.control import desk_state
 from db.engine import read, write
 from services.core.context import Context
 from services.core.errors import DeskError
+from services.core.remembered import recall, remember
 from services.protection.manifest import image_key, manifest_key
 from services.protection.reading import picture_keys
 from services.protection.replication.listing import (
@@ -37,6 +36,7 @@ _UNFINISHED = timedelta(days=1)
 """Objects without a manifest may belong to a run that goes on; older ones do not."""
 _MARKS = ("pins/", "drills/")
 _MAX_MARK = 1 << 20
+_GIVEN_UP = "copy-given-up"
 
 
 def give_up(ctx: Context, snapshot_ids: Iterable[str]) -> None:
@@ -160,17 +160,8 @@ def _sweep_pictures(ctx: Context, second: Store, staying: set[str]) -> int:
 
 
 def _given_up(connection: Connection, ctx: Context) -> dict[str, str]:
-    value: dict[str, Any] | None = connection.scalar(
-        select(desk_state.c.value).where(desk_state.c.key == _key(ctx))
-    )
-    return dict(value or {})
+    return recall(connection, ctx, _GIVEN_UP)
 
 
 def _keep(connection: Connection, ctx: Context, given: dict[str, str]) -> None:
-    value, mine = dict(given), desk_state.c.key == _key(ctx)
-    if not connection.execute(update(desk_state).where(mine).values(value=value)).rowcount:
-        connection.execute(insert(desk_state).values(key=_key(ctx), value=value))
-
-
-def _key(ctx: Context) -> str:
-    return f"copy-given-up:{ctx.settings.instance_id}"[:60]
+    remember(connection, ctx, _GIVEN_UP, dict(given))
