@@ -14,18 +14,17 @@ if __name__ == "__main__":
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 import argparse
-import json
 import logging
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
-from services.core import audit, jobs, spawning
+from services.core import audit, jobs, spawning, terminal
 from services.core.access import Actor, Permission, command_line_actor, require
-from services.core.context import Context, open_context
+from services.core.context import Context
 from services.core.errors import (
     EXIT_DONE,
-    EXIT_USAGE,
     Broken,
     Conflict,
     DeskError,
@@ -33,7 +32,6 @@ from services.core.errors import (
     Misconfigured,
     Refused,
     describe,
-    exit_code,
 )
 from services.protection import catalog
 from services.protection.keys import keys_of
@@ -51,6 +49,12 @@ log = logging.getLogger("desk.drill")
 LOCK = "drill"
 """One drill at a time; it reads the store alone, so a backup or a restore may run beside it."""
 KIND = "drill"
+_NEXT = {
+    records.STORE: "It counts as damaged from now on. Make another backup, and find out what "
+    "happened to this one.",
+    records.COPY: "Its copy counts as damaged from now on; the backup itself is not concerned. "
+    "Run `python services/replication.py` with its id: what differs is sent again.",
+}
 Watcher = Callable[[str, float | None], None]
 
 
@@ -89,10 +93,35 @@ def run(
     return _run(ctx, _create(ctx, actor, snapshot_id, place), watcher)
 
 
-def due(ctx: Context, actor: Actor) -> Due:
-    """What a daily run would drill now, and how the proofs of all that is kept stand."""
+def due(ctx: Context, actor: Actor, place: str = records.STORE) -> Due:
+    """What a daily run would drill now, and how the proofs of all that is kept stand.
+
+    Args:
+        place: `copy` asks the second store which snapshots it has.
+
+    Raises:
+        Transient, Misconfigured: the second store can't be listed.
+    """
     require(actor, Permission.BACKUP_VIEW)
-    return choice.due(catalog.everything(ctx), ctx.now())
+    rows = catalog.everything(ctx)
+    return choice.due(_copies(ctx, rows) if place == records.COPY else rows, ctx.now())
+
+
+def _copies(ctx: Context, rows: tuple[SnapshotRow, ...]) -> list[SnapshotRow]:
+    """The snapshots that have a copy, each as its copy stands."""
+    from services.protection.replication.listing import ids_in
+
+    there, proven = ids_in(ctx, _store(ctx, records.COPY)), records.proven_copies(ctx)
+    return [
+        replace(
+            row,
+            verified_at=proven.get(row.id),
+            verify_error=row.copy_error,
+            storage=Storage.STANDARD,
+        )
+        for row in rows
+        if row.id in there
+    ]
 
 
 def history(ctx: Context, actor: Actor, snapshot_id: str = "") -> tuple[Drill, ...]:
@@ -111,14 +140,15 @@ def _create(ctx: Context, actor: Actor, snapshot_id: str, place: str) -> jobs.Jo
     if place not in records.PLACES:
         raise Invalid(f"{str(place)[:40]!r} is no place that backups lie in; nothing was started.")
     row = catalog.find(ctx, snapshot_id)
-    _require_readable(ctx, row)
+    _require_readable(ctx, row, place)
     job = jobs.create(ctx, actor, KIND, lock=LOCK, params={"snapshot": row.id, "place": place})
     audit.note(ctx, actor, "drill.start", ("snapshot", row.id), f"Test restore of {row.id} started")
     return job
 
 
-def _require_readable(ctx: Context, row: SnapshotRow) -> None:
-    if row.storage is Storage.ARCHIVED:
+def _require_readable(ctx: Context, row: SnapshotRow, place: str) -> None:
+    # Where a copy lies, only its own store knows: it says so when it is read.
+    if place == records.STORE and row.storage is Storage.ARCHIVED:
         raise Refused(
             "This backup lies in an archive and can't be read; nothing was started.",
             "Have it brought back first; that takes hours and costs something.",
@@ -139,6 +169,11 @@ def _run(ctx: Context, job: jobs.Job, watcher: Watcher) -> jobs.Job:
 
     def work(handle: jobs.JobHandle) -> dict[str, Any]:
         store = _store(ctx, place)
+        if place == records.COPY and store.stat(_key(ctx, snapshot_id)) is None:
+            raise Conflict(
+                f"{snapshot_id} has no copy in the second store; nothing was proven.",
+                f"`python services/replication.py {snapshot_id}` brings it there.",
+            )
         evidence = _evidence(ctx, store, handle, snapshot_id)
         if not evidence.passed and store.stat(_key(ctx, snapshot_id)) is None:
             raise Conflict(
@@ -151,11 +186,7 @@ def _run(ctx: Context, job: jobs.Job, watcher: Watcher) -> jobs.Job:
             handle.say("The evidence could not be written to the store: it is kept here alone.")
         if not drill.passed:
             _alarm(drill)
-            raise Broken(
-                f"The test restore of {snapshot_id} failed. {drill.error}",
-                "It counts as damaged from now on. Make another backup, and find out what "
-                "happened to this one.",
-            )
+            raise Broken(f"The test restore of {snapshot_id} failed. {drill.error}", _NEXT[place])
         return _told(drill)
 
     try:
@@ -239,28 +270,7 @@ def _alarm(drill: Drill) -> None:
 
 def main(arguments: list[str] | None = None) -> int:
     """The command line; returns the exit code."""
-    parser = _parser()
-    try:
-        options = parser.parse_args(arguments)
-    except SystemExit as stop:
-        return EXIT_USAGE if stop.code else EXIT_DONE
-    logging.basicConfig(level=logging.WARNING, stream=sys.stderr)
-    begun = time.monotonic()
-    answer: dict[str, Any] = {}
-    ctx = None
-    try:
-        ctx = open_context(patient=True)
-        code = _command(ctx, command_line_actor(), options, answer)
-    except (Exception, KeyboardInterrupt) as error:
-        answer |= _failure(error)
-        code = exit_code(error)
-    finally:
-        if ctx is not None:
-            ctx.close()
-    if options.json:
-        answer |= {"seconds": round(time.monotonic() - begun, 3), "exit_code": code}
-        print(json.dumps(answer, sort_keys=True), flush=True)
-    return code
+    return terminal.main(_parser(), arguments, terminal.on_a_desk(_command))
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -276,18 +286,22 @@ def _parser() -> argparse.ArgumentParser:
         action="store_true",
         help="those whose turn it is: daily, every kept backup is proven every 30 days",
     )
-    parser.add_argument("--place", choices=records.PLACES, default=records.STORE)
-    parser.add_argument("--json", action="store_true", help="one JSON object as the last line")
+    parser.add_argument(
+        "--place",
+        choices=records.PLACES,
+        default=records.STORE,
+        help="copy: what lies in the second store (BACKUP_COPY_URL)",
+    )
+    terminal.add_json(parser)
     parser.add_argument("--job", metavar="ID", help=argparse.SUPPRESS)
     return parser
 
 
-def _command(
-    ctx: Context, actor: Actor, options: argparse.Namespace, answer: dict[str, Any]
-) -> int:
+def _command(ctx: Context, options: argparse.Namespace, answer: dict[str, Any]) -> int:
+    actor = command_line_actor()
     if options.job:
         spawning.give_way()
-        _run(ctx, _queued(ctx, options.job), lambda _text, _fraction: None)
+        _run(ctx, terminal.queued(ctx, options.job), lambda _text, _fraction: None)
         return EXIT_DONE
     if options.snapshot and options.oldest_unproven:
         raise Misconfigured(
@@ -311,11 +325,13 @@ def _drill_one(
     job = _create(ctx, actor, snapshot_id, options.place)
     answer |= {"job": job.id, "snapshot": job.params["snapshot"]}
     try:
-        _run(ctx, job, _say_steps if sys.stderr.isatty() else lambda _text, _fraction: None)
-    except (DeskError, KeyboardInterrupt) as error:
+        with terminal.bar() as bar:
+            _run(ctx, job, bar)
+    except DeskError as error:
         found = records.get(ctx, job.id)
-        answer |= _failure(error) | (_told(found) if found else {"state": "inconclusive"})
-        return exit_code(error)
+        code = terminal.failed(error, answer)
+        answer |= _told(found) if found else {"state": "inconclusive"}
+        return code
     found = records.get(ctx, job.id)
     if found is not None:
         answer |= {"state": "passed", **_told(found)}
@@ -329,7 +345,7 @@ def _drill_one(
 def _drill_due(
     ctx: Context, actor: Actor, options: argparse.Namespace, answer: dict[str, Any]
 ) -> int:
-    chosen = due(ctx, actor).chosen
+    chosen = due(ctx, actor, options.place).chosen
     answer |= {"state": "passed", "drills": []}
     code = EXIT_DONE
     for snapshot_id in chosen:
@@ -339,10 +355,10 @@ def _drill_due(
         except Invalid:
             continue  # retention removed it since it was chosen
         except DeskError as error:
-            one |= _failure(error) | {"state": "inconclusive"}
-            ended = exit_code(error)
+            ended = terminal.failed(error, one)
+            one["state"] = "inconclusive"
         answer["drills"].append(one)
-        if one["state"] == "inconclusive" and _is_gone(ctx, snapshot_id):
+        if one["state"] == "inconclusive" and _is_gone(ctx, snapshot_id, options.place):
             continue
         if ended:
             # A proof that failed outweighs one that could not be made.
@@ -353,29 +369,11 @@ def _drill_due(
     return code
 
 
-def _is_gone(ctx: Context, snapshot_id: str) -> bool:
+def _is_gone(ctx: Context, snapshot_id: str, place: str) -> bool:
     try:
-        return open_store(ctx.settings).stat(_key(ctx, snapshot_id)) is None
+        return _store(ctx, place).stat(_key(ctx, snapshot_id)) is None
     except DeskError:
         return False
-
-
-def _failure(error: BaseException) -> dict[str, Any]:
-    message, hint, error_id = describe(error)
-    print(f"{message} {hint}".strip(), file=sys.stderr)
-    return {"state": "failed", "error": message, "hint": hint, "error_id": error_id}
-
-
-def _queued(ctx: Context, job_id: str) -> jobs.Job:
-    try:
-        return jobs.get(ctx, job_id)
-    except KeyError as error:
-        raise Invalid(f"There is no job {job_id[:40]!r}.") from error
-
-
-def _say_steps(text: str, fraction: float | None) -> None:
-    percent = "    " if fraction is None else f"{fraction:4.0%}"
-    print(f"\r{percent}  {text:<60}", end="", file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

@@ -12,14 +12,14 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta, tzinfo
 from typing import Any
 
-from sqlalchemy import Select, delete, func, insert, or_, select, update
+from sqlalchemy import Connection, delete, func, insert, select, update
 from sqlalchemy.exc import SQLAlchemyError
 
-from db.control import desk_state, snapshots
+from db.control import snapshots
 from db.engine import read, write
-from db.shop import HEADLINE_TABLES
 from services.core.context import Context
-from services.core.errors import Broken, DeskError, Invalid
+from services.core.errors import Broken, DeskError, Invalid, Refused
+from services.core.remembered import recall, remember
 from services.protection import indexed, pins, searching
 from services.protection.keys import keys_of
 from services.protection.manifest import (
@@ -31,14 +31,12 @@ from services.protection.manifest import (
 )
 from services.protection.model import (
     Manifest,
-    Part,
-    Pin,
     RefreshResult,
     SnapshotPage,
     SnapshotRow,
-    Storage,
 )
 from services.protection.proving import records
+from services.protection.signing import Unsigned
 from services.protection.stores import open_store
 from services.protection.stores.base import Store
 
@@ -51,6 +49,7 @@ AFTER_ERROR = timedelta(minutes=10)
 """A store that does not answer holds a page up for seconds: it is not asked each time."""
 AT_A_GLANCE = 1000
 """New manifests that a page waits for at most; the next look goes on with older ones."""
+_LISTING = "catalog"
 _READ_AT_ONCE = 8
 _MOST_NAMED = 500
 _MAX_ROWS = 1000
@@ -107,7 +106,9 @@ def _read_all(
     def load(snapshot_id: str) -> dict[str, Any] | str:
         try:
             data = _read(store, ctx.settings.instance_id, snapshot_id)
-            return _values(ctx, _checked(ctx, snapshot_id, data), data)
+            return indexed.values_of(
+                _checked(ctx, snapshot_id, data), data, keys_of(ctx.settings), ctx.now()
+            )
         except (Broken, KeyError) as error:
             log.warning("manifest %s: %s", snapshot_id, error)
             return str(error) or "It vanished while it was read."
@@ -169,13 +170,13 @@ def page(
         zone: whose days are meant.
     """
     rows = max(1, min(rows, _MAX_ROWS))
-    wanted = _filtered(select(snapshots).where(_ours(ctx)), search, state, zone)
+    wanted = searching.filtered(select(snapshots).where(_ours(ctx)), search, state, zone)
     with read(ctx.control) as connection:
         total = connection.scalar(select(func.count()).select_from(wanted.subquery())) or 0
         found = connection.execute(
             wanted.order_by(*_NEWEST_FIRST).limit(rows).offset((max(page, 1) - 1) * rows)
         )
-        listed = tuple(_row(row) for row in found)
+        listed = tuple(indexed.row_of(row) for row in found)
     known = _state(ctx)
     error = known.get("error")
     return SnapshotPage(
@@ -191,7 +192,7 @@ def everything(ctx: Context) -> tuple[SnapshotRow, ...]:
     """Every snapshot of the index, newest first: for whoever decides about all of them."""
     with read(ctx.control) as connection:
         query = select(snapshots).where(_ours(ctx)).order_by(*_NEWEST_FIRST)
-        return tuple(_row(row) for row in connection.execute(query))
+        return tuple(indexed.row_of(row) for row in connection.execute(query))
 
 
 def gaps(ctx: Context) -> dict[str, str]:
@@ -236,7 +237,7 @@ def find(ctx: Context, snapshot_id: str) -> SnapshotRow:
             else f"There is no snapshot {snapshot_id[:40]!r}.",
             "`python services/backup.py --list` shows which there are.",
         )
-    return _row(row)
+    return indexed.row_of(row)
 
 
 def load_manifest(ctx: Context, store: Store, snapshot_id: str) -> Manifest:
@@ -248,6 +249,7 @@ def load_manifest(ctx: Context, store: Store, snapshot_id: str) -> Manifest:
     Raises:
         Invalid: no such snapshot.
         Broken: it is gone, damaged, or not the one that was indexed.
+        Refused: it is as it was indexed, but no key that is set signed it.
         Transient, Misconfigured: the store can't be read.
     """
     wanted = find(ctx, snapshot_id).id
@@ -258,10 +260,17 @@ def load_manifest(ctx: Context, store: Store, snapshot_id: str) -> Manifest:
             f"The manifest of the snapshot {wanted} is no longer in the store.",
             "Refresh the list, and use another snapshot.",
         ) from error
-    manifest = _checked(ctx, wanted, data)
+    as_listed = hashlib.sha256(data).hexdigest() == indexed.digest(ctx, wanted)
+    try:
+        manifest = _checked(ctx, wanted, data)
+    except Unsigned as error:
+        if not as_listed:
+            raise
+        # The keys changed, not the manifest: that is no verdict on the snapshot.
+        raise Refused(error.message, error.hint) from error
     signed = _is_signed(ctx, data)
     # Another desk may have signed it anew since; nobody without a key can.
-    if not signed and hashlib.sha256(data).hexdigest() != indexed.digest(ctx, wanted):
+    if not signed and not as_listed:
         raise Broken(
             f"The manifest of the snapshot {wanted} was altered since the desk first saw it.",
             "Don't use this snapshot. Find out who can write to the store.",
@@ -294,7 +303,9 @@ def record(
     Returns:
         Whether it was new.
     """
-    values = _values(ctx, manifest, data) | {"read_back_at": read_back_at}
+    values = indexed.values_of(manifest, data, keys_of(ctx.settings), ctx.now()) | {
+        "read_back_at": read_back_at
+    }
     with write(ctx.control) as connection:
         exists = connection.scalar(
             select(snapshots.c.id).where(_ours(ctx), snapshots.c.id == manifest.id)
@@ -326,39 +337,7 @@ def record_verification(ctx: Context, snapshot_id: str, error: str | None) -> Sn
 
 
 def _values(ctx: Context, manifest: Manifest, data: bytes) -> dict[str, Any]:
-    return {
-        "id": manifest.id,
-        "instance": manifest.instance,
-        "created_at": manifest.created_at,
-        "reason": manifest.reason[:60],
-        "asked_by": manifest.asked_by[:120],
-        "plain_bytes": manifest.plain_bytes,
-        "stored_bytes": manifest.stored_bytes,
-        "components": [
-            {
-                "name": component.name,
-                "part": component.part.value,
-                "plain_bytes": component.plain_bytes,
-                "stored_bytes": component.stored_bytes,
-                "origin": component.origin,
-            }
-            for component in manifest.components
-        ],
-        "headline": {
-            name: manifest.tables[name].rows for name in HEADLINE_TABLES if name in manifest.tables
-        },
-        "manifest_sha256": hashlib.sha256(data).hexdigest(),
-        "read_back_at": None,
-        "verified_at": None,
-        "verify_error": None,
-        "signed": _is_signed(ctx, data),
-        "encrypted": manifest.encrypted,
-        "unmatched": {"missing": manifest.match.missing, "stray": manifest.match.stray}
-        if manifest.match
-        else None,
-        "storage": Storage.STANDARD.value,
-        "indexed_at": ctx.now(),
-    }
+    return indexed.values_of(manifest, data, keys_of(ctx.settings), ctx.now())
 
 
 def _known(ctx: Context) -> set[str]:
@@ -368,29 +347,6 @@ def _known(ctx: Context) -> set[str]:
 
 def _ours(ctx: Context) -> Any:
     return snapshots.c.instance == ctx.settings.instance_id
-
-
-def _filtered(query: Select[Any], search: str, state: str, zone: tzinfo) -> Select[Any]:
-    if search:
-        query = query.where(searching.matches(search, zone))
-    if state:
-        try:
-            return query.where(*_STATES[state])
-        except KeyError:
-            raise Invalid(f"{state[:40]!r} is no state of a snapshot.") from None
-    return query
-
-
-_WHOLE = snapshots.c.verify_error.is_(None)
-_PROVEN, _READ = snapshots.c.verified_at.is_not(None), snapshots.c.read_back_at.is_not(None)
-_STATES = {
-    "verified": (_WHOLE, _PROVEN),
-    "read back": (_WHOLE, ~_PROVEN, _READ),
-    "unchecked": (_WHOLE, ~_PROVEN, ~_READ),
-    "damaged": (~_WHOLE,),
-    "trusted": (_WHOLE, or_(_PROVEN, _READ)),
-}
-"""What a snapshot has shown of itself: of each word, the condition."""
 
 
 def _read(store: Store, instance: str, snapshot_id: str) -> bytes:
@@ -412,52 +368,10 @@ def _is_signed(ctx: Context, data: bytes) -> bool:
     return signature_state(data, keys_of(ctx.settings)) == "signed"
 
 
-def _row(row: Any) -> SnapshotRow:
-    return SnapshotRow(
-        id=row.id,
-        instance=row.instance,
-        created_at=row.created_at,
-        reason=row.reason,
-        asked_by=row.asked_by,
-        plain_bytes=row.plain_bytes,
-        stored_bytes=row.stored_bytes,
-        headline=dict(row.headline),
-        parts=frozenset(Part(component["part"]) for component in row.components),
-        read_back_at=row.read_back_at,
-        verify_error=row.verify_error,
-        verified_at=row.verified_at,
-        drill_seconds=row.drill_seconds,
-        signed=row.signed,
-        encrypted=row.encrypted,
-        pin=_pin(row.pin),
-        storage=Storage(row.storage),
-        copied_at=row.copied_at,
-        copy_error=row.copy_error,
-        missing_vectors=(row.unmatched or {}).get("missing", 0),
-        stray_vectors=(row.unmatched or {}).get("stray", 0),
-        origins=frozenset(filter(None, (part.get("origin") for part in row.components))),
-    )
-
-
-def _pin(value: dict[str, str] | None) -> Pin | None:
-    if value is None:
-        return None
-    return Pin(value["note"], value["by"], datetime.fromisoformat(value["at"]))
-
-
 def _state(ctx: Context) -> dict[str, Any]:
     with read(ctx.control) as connection:
-        value = connection.scalar(
-            select(desk_state.c.value).where(desk_state.c.key == _state_key(ctx))
-        )
-    return dict(value or {})
+        return recall(connection, ctx, _LISTING)
 
 
-def _remember(ctx: Context, connection: Any, value: dict[str, Any]) -> None:
-    key = desk_state.c.key == _state_key(ctx)
-    if not connection.execute(update(desk_state).where(key).values(value=value)).rowcount:
-        connection.execute(insert(desk_state).values(key=_state_key(ctx), value=value))
-
-
-def _state_key(ctx: Context) -> str:
-    return f"catalog:{ctx.settings.instance_id}"[:60]
+def _remember(ctx: Context, connection: Connection, value: dict[str, Any]) -> None:
+    remember(connection, ctx, _LISTING, value)

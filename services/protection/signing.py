@@ -23,6 +23,10 @@ _ALGORITHM = "hmac-sha256"
 _KEY_ID = re.compile(r"[0-9a-f]{16}")
 
 
+class Unsigned(Broken):
+    """No key that this machine was given signed it."""
+
+
 def signed(data: bytes, keys: Keys) -> bytes:
     """A manifest with a signature of the first key in place of what it had; as it is where
     there is no key.
@@ -93,13 +97,13 @@ def require_signature(data: bytes, values: dict[str, Any], keys: Keys | None) ->
         values: what `data` holds.
 
     Raises:
-        Broken: unsigned or signed otherwise; says which, and the way out.
+        Unsigned: unsigned or signed otherwise; says which, and the way out.
     """
     if keys is None or not keys.signing:
         return
     state = _signature_state(data, values, keys)
     if state == "unsigned":
-        raise Broken(
+        raise Unsigned(
             "This manifest is not signed, and BACKUP_SIGNING_KEY demands it. Nothing was changed.",
             "If the desk itself made this snapshot before there was a key, sign it: "
             "`python services/doctor.py sign --all`. If not, don't use it.",
@@ -108,7 +112,7 @@ def require_signature(data: bytes, values: dict[str, Any], keys: Keys | None) ->
         signature = values[SIGNATURE]
         name = signature.get("key_id") if isinstance(signature, dict) else None
         whose = f"the key {name}" if isinstance(name, str) and _KEY_ID.fullmatch(name) else "a key"
-        raise Broken(
+        raise Unsigned(
             "The signature of this manifest does not hold: it was altered, or signed with "
             f"another key than this desk knows ({whose}). Nothing was changed.",
             "If the key was changed, add the old one to BACKUP_SIGNING_KEY, after a comma. If "

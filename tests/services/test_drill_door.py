@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -26,7 +27,7 @@ from services.core.jobs import JobState
 from services.core.settings import PROJECT_ROOT, Settings
 from services.protection import catalog
 from services.protection.manifest import manifest_key
-from services.protection.model import DayMark, Manifest, Storage
+from services.protection.model import DayMark, Manifest, Part, Storage
 from services.protection.proving import prove as proving
 from services.protection.proving import records
 from services.protection.stores import open_store
@@ -177,7 +178,7 @@ def test_a_drill_elsewhere_does_not_heal_what_was_read_here_and_found_damaged(
 
 
 @pytest.mark.parametrize(
-    "what", ["passed", "steps", "signature", "no signature", "manifest", "place"]
+    "what", ["seconds", "steps", "signature", "no signature", "manifest", "place"]
 )
 def test_evidence_that_was_altered_is_refused(ctx, made, tmp_path, operator, what, caplog):
     signing = {} if what == "manifest" else {"backup_signing_key": KEY}
@@ -334,8 +335,6 @@ def _index(ctx: Context, **values: object) -> None:
 def test_the_second_store_is_drilled_in_turn_and_speaks_for_itself(
     ctx, made, operator, admin, tmp_path
 ):
-    import shutil
-
     source = Path(ctx.settings.store_url.removeprefix("file:"))
     shutil.copytree(source, tmp_path / "copy")
     here = _with(ctx, tmp_path, backup_copy_url=f"file:{tmp_path / 'copy'}")
@@ -351,6 +350,72 @@ def test_the_second_store_is_drilled_in_turn_and_speaks_for_itself(
     drill.run(here, operator, made.id)
     assert catalog.find(ctx, made.id).verified_at is not None
     assert monitor.gather(ctx, admin).failed_proof is not None, "the copy is still unproven"
+
+
+def test_the_daily_run_takes_copies_in_turn_by_the_proofs_of_the_copies(ctx, made, operator):
+    copy = ctx.settings.desk_home.parent / "copy"
+    here = _with(ctx, copy.parent, backup_copy_url=f"file:{copy}")
+    drill.run(here, operator, made.id)
+    copy.mkdir()
+    assert drill.due(here, operator, "copy").kept == 0, "it has no copy yet"
+    with pytest.raises(Conflict, match="has no copy in the second store") as refused:
+        drill.run(here, operator, made.id, "copy")
+    assert "replication.py" in refused.value.hint
+    copy.rmdir()
+    shutil.copytree(Path(ctx.settings.store_url.removeprefix("file:")), copy)
+    assert drill.due(here, operator).chosen == ()
+    assert drill.due(here, operator, "copy").chosen == (made.id,)
+    ended = cli(here, "--oldest-unproven", "--place", "copy", "--json")
+    assert ended.returncode == 0, ended.stderr
+    assert json.loads(ended.stdout)["drills"][0]["place"] == "copy"
+    assert drill.due(here, operator, "copy").chosen == ()
+    flip(stored_in(copy, made))
+    with pytest.raises(Broken) as failed:
+        drill.run(here, operator, made.id, "copy")
+    assert "the backup itself is not concerned" in failed.value.hint
+    assert drill.due(here, operator, "copy").damaged == 1
+    # A copy may be read though what it was made of lies in an archive.
+    _index(here, storage=Storage.ARCHIVED.value)
+    with pytest.raises(Broken):
+        drill.run(here, operator, made.id, "copy")
+
+
+def stored_in(root: Path, made: Manifest) -> Path:
+    path = root / made.components[0].key
+    path.chmod(0o600)
+    return path
+
+
+def test_a_key_that_came_later_is_no_verdict_on_what_was_made_before(ctx, made, operator, tmp_path):
+    drill.run(ctx, operator, made.id)
+    here = _with(ctx, tmp_path, backup_signing_key=KEY)
+    with pytest.raises(Refused, match="not signed") as refused:
+        drill.run(here, operator, made.id)
+    assert "doctor.py sign" in refused.value.hint
+    with pytest.raises(Refused, match="not signed"):
+        backup.verify(here, operator, made.id)
+    row = catalog.find(ctx, made.id)
+    assert row.verified_at is not None and row.verify_error is None
+    manifest = stored(ctx, manifest_key("default", made.id))
+    manifest.write_bytes(manifest.read_bytes().replace(b'"orders"', b'"sredro"'))
+    with pytest.raises(Broken):
+        drill.run(here, operator, made.id)
+    assert catalog.find(ctx, made.id).verify_error
+
+
+def test_a_clock_that_was_set_back_silences_no_failed_proof(ctx, made, operator, clock):
+    desk = open_context(ctx.settings, clock)
+    try:
+        clock.now = ctx.now() + timedelta(days=400)
+        drill.run(desk, operator, made.id)
+        clock.forward(days=-400)
+        flip(stored(desk, made.components[0].key))
+        with pytest.raises(Broken):
+            drill.run(desk, operator, made.id)
+        row = catalog.find(desk, made.id)
+        assert row.verify_error and row.verified_at is None
+    finally:
+        desk.close()
 
 
 def test_what_is_due_names_the_newest_first(ctx, made, manager):
@@ -412,8 +477,10 @@ def test_the_daily_run_proves_whose_turn_it_is_and_then_nothing(ctx, made, clock
 
 
 def test_the_daily_run_goes_on_after_a_failure_and_ends_with_code_1(ctx, made, operator):
-    flip(stored(ctx, made.components[0].key))
     good = backup.run(ctx, operator, "manual").result["snapshot"]
+    # The desk's own records are never shared: the newer backup has its own.
+    (own,) = (each for each in made.components if each.part is Part.CONTROL)
+    flip(stored(ctx, own.key))
     done = cli(ctx, "--oldest-unproven", "--json")
     told = answer(done)
     assert {one["snapshot"]: one["state"] for one in told["drills"]} == {

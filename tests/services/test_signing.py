@@ -15,7 +15,7 @@ from db.engine import write
 from services import backup, doctor, restore
 from services.core import audit, jobs
 from services.core.context import Context, open_context
-from services.core.errors import Broken, Busy, Invalid, Misconfigured
+from services.core.errors import Broken, Busy, Invalid, Misconfigured, Refused
 from services.core.settings import load_settings
 from services.desk import prepare, refuse_weak_secrets
 from services.protection import catalog
@@ -185,7 +185,7 @@ def test_what_was_made_before_the_key_is_listed_unsigned_refused_and_signed_by_t
     after = made(desk, operator)
     rows = {row.id: row.signed for row in backup.snapshots(desk, operator).rows}
     assert rows == {before.id: False, after.id: True}
-    with pytest.raises(Broken, match="not signed") as refused:
+    with pytest.raises(Refused, match="not signed") as refused:
         restore.preview(desk, operator, before.id, frozenset({Part.DATABASE}))
     assert "doctor.py sign" in refused.value.hint
 
@@ -226,7 +226,7 @@ def test_a_key_is_rotated_without_a_moment_in_which_a_backup_is_refused(ctx, sho
     alone = with_key(ctx, NEW)
     for manifest in (first, second):
         assert backup.manifest(alone, operator, manifest.id) == manifest
-    with pytest.raises(Broken, match="does not hold"):
+    with pytest.raises(Refused, match="does not hold"):
         backup.manifest(with_key(ctx, OLD), operator, first.id)
 
 

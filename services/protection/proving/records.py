@@ -159,6 +159,18 @@ def standing_failure(ctx: Context, snapshot_id: str) -> str | None:
     return found[0].error if found else None
 
 
+def proven_copies(ctx: Context) -> dict[str, datetime]:
+    """When the copy of each snapshot last passed; without those whose newest drill failed."""
+    query = (
+        select(drills.c.snapshot_id, drills.c.at, drills.c.passed)
+        .where(drills.c.instance == ctx.settings.instance_id, drills.c.place == COPY)
+        .order_by(drills.c.at)
+    )
+    with read(ctx.control) as connection:
+        newest = {row.snapshot_id: row for row in connection.execute(query)}
+    return {name: row.at for name, row in newest.items() if row.passed}
+
+
 def get(ctx: Context, drill_id: str) -> Drill | None:
     """One drill, or None."""
     found = _found(ctx, select(drills).where(drills.c.id == drill_id))
@@ -306,7 +318,9 @@ def _apply(connection: Connection, drill: Drill, *, heals: bool) -> None:
     """
     same = (drills.c.snapshot_id == drill.snapshot_id) & (drills.c.instance == drill.instance)
     of_place = same & (drills.c.place == drill.place)
-    if connection.scalar(select(drills.c.id).where(of_place, drills.c.at > drill.at).limit(1)):
+    # What was found just now is the newest, though a clock that was set back says otherwise.
+    newer = select(drills.c.id).where(of_place, drills.c.at > drill.at).limit(1)
+    if not heals and connection.scalar(newer):
         return  # a newer one has spoken
     row = (snapshots.c.id == drill.snapshot_id) & (snapshots.c.instance == drill.instance)
     error = snapshots.c.verify_error if drill.place == STORE else snapshots.c.copy_error
