@@ -46,7 +46,7 @@ def show_head(ctx: Context, actor: Actor) -> None:
         job_progress(drilling.id)
     for kind in ("backup", "restore", "drill"):
         last = next((job for job in jobs.recent(ctx, (kind,), 5) if job.state.ended), None)
-        if last is not None and last.state is not JobState.SUCCEEDED and _is_news(ctx, last):
+        if last is not None and last.state is not JobState.SUCCEEDED and _is_news(ctx, actor, last):
             show_failure(last, ctx.now())
     if actor.may(Permission.RESTORE):
         offer = restore.undo_offer(ctx, actor)
@@ -54,8 +54,18 @@ def show_head(ctx: Context, actor: Actor) -> None:
             restore_flow.show_undo(ctx, actor, offer)
 
 
-def _is_news(ctx: Context, job: Job) -> bool:
-    return job.ended_at is not None and ctx.now() - job.ended_at < FAILURE_SHOWN
+def _is_news(ctx: Context, actor: Actor, job: Job) -> bool:
+    """Whether a failure is young, and neither made good since nor told by the open panel."""
+    if job.ended_at is None or ctx.now() - job.ended_at >= FAILURE_SHOWN:
+        return False
+    if job.kind == "drill":
+        opened = st.query_params.get("snapshot")
+        return opened is None or job.params.get("snapshot") != opened
+    if job.kind == "backup":
+        # Not every backup is a job of this kind: another machine's, or the one before a restore.
+        newest = backup.snapshots(ctx, actor, rows=1).rows
+        return not newest or newest[0].created_at < job.ended_at
+    return True
 
 
 def _is_recent(ctx: Context, offer: UndoOffer) -> bool:
@@ -142,9 +152,13 @@ def _table(ctx: Context, found: SnapshotPage, *, narrow: bool) -> None:
     if not narrow:
         columns["Stored"] = [form.size(row.stored_bytes) for row in rows]
         columns["Orders"] = [form.number(row.headline.get("orders")) for row in rows]
-        marks = [snapshot_panel.marks_of(row) for row in rows]
+        marks, common = snapshot_panel.marks_of_list(rows)
         if any(marks):
             columns["Marks"] = list(marks)
+        if common:
+            # "In" two copies: the other two are words for what a backup is.
+            said = [word.replace("two copies", "in two copies") for word in common]
+            st.caption(f"All of these are {form.listing(said)}.")
     # The key names the rows: a selection is a position, and must not move to another row
     # when a new backup pushes the list down.
     key = f"list_{rows[0].id}_{len(rows)}_{narrow}"
@@ -213,7 +227,8 @@ def _nothing(ctx: Context, found: SnapshotPage, *, filtered: bool) -> None:
 def _as_of(ctx: Context, actor: Actor, found: SnapshotPage) -> None:
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         at = found.refreshed_at
-        as_of = f"as of {form.when_short(at, ctx.now())}" if at else "not listed yet"
+        unheard = "as the desk knew them before" if found.total else "not listed yet"
+        as_of = f"as of {form.when_short(at, ctx.now())}" if at else unheard
         st.caption(
             f"{form.plural(found.total, 'backup')} in {form.plain(found.store_url)}, {as_of}",
             width="content",

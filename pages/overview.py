@@ -55,7 +55,7 @@ def _sentence(ctx: Context, facts: Facts, posture: Posture) -> str:
         text += f", in **about {form.duration(_round(facts.recovery.seconds))}**"
     text += f". {_proof(ctx, facts, point)}"
     if posture.state is State.AT_RISK:
-        text = f"{form.plain(posture.risks[0].text)} {text}"
+        text = f"{form.plain(form.with_times(posture.risks[0].text))} {text}"
     return text
 
 
@@ -223,7 +223,7 @@ def _show_finding(ctx: Context, actor: Actor, finding: Finding, number: int) -> 
     with st.container(horizontal=True, vertical_alignment="center", key=f"finding_{number}"):
         with st.container(width="stretch"):
             st.markdown(
-                f":{colour}[:material/{icon}:] {form.plain(finding.text)}  \n"
+                f":{colour}[:material/{icon}:] {form.plain(form.with_times(finding.text))}  \n"
                 f":small[:gray[{form.plain(finding.hint)}{since}]]"
             )
         _action(ctx, actor, finding, number)

@@ -167,7 +167,8 @@ def _failed_proof(ctx: Context) -> Trouble | None:
     passed = records.newest(ctx, passed=True, place=failed.place)
     if passed is not None and passed.at > failed.at:
         return None
-    return Trouble(failed.at, failed.error or "")
+    said = f"The test restore of {failed.snapshot_id} failed. {failed.error or ''}"
+    return Trouble(failed.at, said.strip())
 
 
 def _recovery(restore: Recovery | None, proof: Proof | None) -> Recovery | None:

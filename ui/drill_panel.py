@@ -8,7 +8,7 @@ from services import drill
 from services.core.access import Actor, Permission
 from services.core.context import Context
 from services.core.errors import Busy, DeskError
-from services.protection.model import SnapshotRow
+from services.protection.model import SnapshotRow, Storage
 from services.protection.proving import records
 from services.protection.proving.evidence import Drill, Step
 from ui import format as form
@@ -24,6 +24,7 @@ _OUTCOMES = {
     False: ("error", "red"),
     None: ("do_not_disturb_on", "gray"),
 }
+_WORTH_TELLING = 0.001
 _PLACES = {records.STORE: "", records.COPY: "second store, "}
 
 
@@ -35,17 +36,21 @@ def drill_button(
     key: str,
     label: str = "Drill",
     place: str = records.STORE,
+    archived: bool = False,
 ) -> None:
     """The button that starts a drill; while one runs it can't be pressed."""
     if not actor.may(Permission.DRILL_RUN):
         return
     running = drill.current(ctx)
+    why_not = "A drill is running." if running is not None else ""
+    if archived:
+        why_not = "It lies in the archive: bring it back first, under Restore."
     pressed = st.button(
         label,
         icon=":material/verified:",
         key=key,
-        disabled=running is not None,
-        help="A drill is running." if running is not None else EXPLAINED,
+        disabled=bool(why_not),
+        help=why_not or EXPLAINED,
     )
     if not pressed:
         return
@@ -66,7 +71,14 @@ def show(ctx: Context, actor: Actor, row: SnapshotRow) -> None:
     if running is not None and running.params.get("snapshot") == row.id:
         job_progress(running.id)
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
-        drill_button(ctx, actor, row.id, key="drill", label="Drill again" if made else "Drill")
+        drill_button(
+            ctx,
+            actor,
+            row.id,
+            key="drill",
+            label="Drill again" if made else "Drill",
+            archived=row.storage is Storage.ARCHIVED,
+        )
         if row.copied_at is not None:
             drill_button(
                 ctx, actor, row.id, key="drill_copy", label="Drill the copy", place=records.COPY
@@ -84,11 +96,11 @@ def show(ctx: Context, actor: Actor, row: SnapshotRow) -> None:
 
 def _show_drill(ctx: Context, last: Drill) -> None:
     with st.container(gap="xsmall", key="evidence"):
-        st.markdown(_line(ctx, last))
+        st.markdown(_line(ctx, last), help=EXPLAINED)
         for step in last.steps:
             st.markdown(_step(step))
         if last.passed:
-            st.caption(f"So long it took to have everything back: {_took(last.seconds)}.")
+            st.caption(f"Everything was back after {_took(last.seconds)}.")
 
 
 def _line(ctx: Context, each: Drill) -> str:
@@ -104,9 +116,9 @@ def _line(ctx: Context, each: Drill) -> str:
 
 def _step(step: Step) -> str:
     icon, colour = _OUTCOMES[step.passed]
+    took = f" :small[:gray[· {_took(step.seconds)}]]" if step.seconds >= _WORTH_TELLING else ""
     return (
-        f":{colour}[:material/{icon}:] {form.plain(step.name)} "
-        f":small[:gray[· {_took(step.seconds)}]]  \n"
+        f":{colour}[:material/{icon}:] {form.plain(step.name)}{took}  \n"
         f":small[:gray[{form.plain(step.found)}]]"
     )
 

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta, tzinfo
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import streamlit as st
-
-THIN = "\u202f"
-"""Narrow no-break space: separates thousands, and a number from its unit."""
 
 NONE = "–"
 """Stands where there is no value."""
@@ -38,6 +36,12 @@ def when(at: datetime, zone: tzinfo | None = None) -> str:
     """
     local = at.astimezone(zone or viewer_zone())
     return f"{local.day} {local:%b %Y, %H:%M %Z}"
+
+
+def day(at: datetime, zone: tzinfo | None = None) -> str:
+    """The viewer's day of a time: `22 Nov 2026`."""
+    local = at.astimezone(zone or viewer_zone())
+    return f"{local.day} {local:%b %Y}"
 
 
 def when_short(at: datetime, now: datetime, zone: tzinfo | None = None) -> str:
@@ -117,21 +121,27 @@ def duration(seconds: float | None) -> str:
 
 
 def number(value: float | None) -> str:
-    """A count with thin separators: `18 204`."""
+    """A count as English writes it: `18,204`."""
     if value is None:
         return NONE
-    text = f"{value:,.0f}" if float(value).is_integer() else f"{value:,.1f}"
-    return text.replace(",", THIN)
+    return f"{value:,.0f}" if float(value).is_integer() else f"{value:,.1f}"
 
 
 def plural(count: int, noun: str, many: str = "") -> str:
-    """A count with its noun: `1 order`, `1 204 orders`.
+    """A count with its noun: `1 order`, `1,204 orders`.
 
     Args:
         noun: for one.
         many: for any other count; `noun` with an s when not given.
     """
     return f"{number(count)} {noun if count == 1 else many or noun + 's'}"
+
+
+def listing(words: Sequence[str]) -> str:
+    """Several things in a sentence: `encrypted, signed and in two copies`."""
+    if len(words) < 2:
+        return "".join(words)
+    return f"{', '.join(words[:-1])} and {words[-1]}"
 
 
 def with_times(text: str, zone: tzinfo | None = None) -> str:

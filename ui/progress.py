@@ -96,5 +96,9 @@ def show_running(job: Job, seconds: float) -> None:
 def show_failure(job: Job, now: datetime) -> None:
     """How a job ended that did not succeed: when, what happened, what to do."""
     ended = "was cut off" if job.state is JobState.INTERRUPTED else "failed"
-    head = f"The last {job.kind} {ended} {age(job.ended_at, now)}."
-    show_problem(f"{head} {with_times(job.error or '')}".strip(), job.hint or "")
+    error = with_times(job.error or "")
+    if error.startswith("The test restore of "):
+        said = f"{error} ({age(job.ended_at, now)})"  # it says itself what failed
+    else:
+        said = f"The last {job.kind} {ended} {age(job.ended_at, now)}. {error}".strip()
+    show_problem(said, job.hint or "")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import streamlit as st
 
@@ -43,6 +43,11 @@ PARTS: dict[Part, tuple[str, str]] = {
     Part.IMAGES: ("Pictures", "image"),
     Part.CONTROL: ("The desk's records", "shield_person"),
 }
+_FORMS = (
+    (".parquet", ", as a table"),
+    ("images.objects", ", where each lies"),
+    ("images.json", ", as a list"),
+)
 MARKS = {
     "pinned": "keep",
     "archived": "inventory_2",
@@ -51,6 +56,7 @@ MARKS = {
     "signed": "draw",
     "two copies": "content_copy",
 }
+_LASTING = ("encrypted", "signed", "two copies")
 _HEADLINES = {"orders": "order", "products": "product", "users": "customer"}
 
 
@@ -76,6 +82,18 @@ def marks_of(row: SnapshotRow) -> list[str]:
     return [word for word, holds in marks.items() if holds]
 
 
+def marks_of_list(rows: Sequence[SnapshotRow]) -> tuple[list[list[str]], list[str]]:
+    """The marks of each of several backups, and the lasting ones that all of them have.
+
+    What every row has tells none from another, so it is said once for all.
+    """
+    marks = [marks_of(row) for row in rows]
+    common = [word for word in _LASTING if all(word in each for each in marks)]
+    if len(rows) < 2:
+        common = []
+    return [[word for word in each if word not in common] for each in marks], common
+
+
 def show(ctx: Context, actor: Actor, snapshot_id: str) -> None:
     """The panel of one backup."""
     with st.container(border=True, key="panel"):
@@ -93,6 +111,11 @@ def show(ctx: Context, actor: Actor, snapshot_id: str) -> None:
         tabs = dict(zip(titles, st.tabs(titles, key="panel_tab"), strict=True))
         if "Restore" in tabs:
             with tabs["Restore"], shown_errors():
+                if row.verify_error:
+                    st.caption(
+                        ":material/error: This backup is damaged. A restore of what is broken "
+                        "stops before anything live is touched; parts that are whole still work."
+                    )
                 if not retrieval.stands_before(ctx, actor, row):
                     restore_flow.show(ctx, actor, manifest)
         with tabs["Proof"], shown_errors():
@@ -188,8 +211,7 @@ def _verify_again(ctx: Context, actor: Actor, row: SnapshotRow) -> None:
 
 def _component(ctx: Context, actor: Actor, manifest: Manifest, component: Component) -> None:
     title, icon = PARTS[component.part]
-    if component.name.endswith(".parquet"):
-        title += ", as a table"
+    title += next((words for sign, words in _FORMS if sign in component.name), "")
     with st.expander(
         f"{title}: {form.size(component.stored_bytes)}",
         icon=f":material/{icon}:",

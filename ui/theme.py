@@ -65,6 +65,10 @@ button[kind="tertiary"]:hover, button[kind="tertiary"]:active {{ color: {accent}
     margin-top: 0.6rem;
   }}
 }}
+.st-key-remove button:not(:disabled) {{
+  background: {danger}; border-color: {danger}; color: #FFFFFF;
+}}
+.st-key-remove button:not(:disabled):hover {{ filter: brightness(0.92); }}
 [class*="st-key-list_of_"] [data-testid="stElementToolbar"] {{ display: none; }}
 </style>"""
 
@@ -112,7 +116,7 @@ TONE_ICONS: dict[Tone, tuple[str, str]] = {
 
 MARK_WORDS: dict[DayMark, str] = {
     DayMark.VERIFIED: "verified",
-    DayMark.MADE: "made, not proven",
+    DayMark.MADE: "not verified yet",
     DayMark.FAILED: "failed",
     DayMark.MISSING: "missing",
     DayMark.BEFORE: "not counted",
@@ -140,11 +144,11 @@ def dress() -> None:
     Streamlit fades captions to 60 %, which is too faint for small words, and writes what is
     chosen in the accent of buttons, which is too dark on a dark page. On a phone what was
     chosen in a list comes first, not below the list; and the tool bar of a table that only
-    shows would lie over the filters above it.
+    shows would lie over the filters above it. The one button that can't be undone is red.
     """
     colours = palette()
     accent = ACCENT_DARK if colours is DARK else ACCENT_LIGHT
-    st.html(_STYLE.format(muted=colours.muted, accent=accent, line=colours.none))
+    st.html(_STYLE.format(muted=colours.muted, accent=accent, line=colours.none, danger=LIGHT.bad))
 
 
 def mark_colour(mark: DayMark, colours: Palette) -> str:

@@ -287,7 +287,7 @@ def _about_proofs(facts: Facts, now: datetime) -> list[Finding]:
             Finding(
                 "proof failed",
                 Tone.BAD,
-                f"The last test restore failed. {failed.message}",
+                failed.message,
                 "Back up now and drill that one: what was found is in the damaged one's panel.",
                 failed.at,
                 Action.SEE_DAMAGED,

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 import streamlit as st
 from streamlit.testing.v1 import app_test
 
-from services import drill
+from services import backup, drill
 from services.core import jobs
 from services.core.errors import Broken
 from services.core.jobs import JobState
 from services.core.settings import Settings
 from services.people import passwords
+from services.protection import catalog
 from services.protection.model import Manifest
 from tests.conftest import person
 from tests.drills import desk_settings, flip, furnished_desk, stored
 from tests.pages.people import TakenOver, context_of, said
 from tests.pages.test_front import ROOT, alerts, keys, seen, wait_for_the_job
-from ui import session
+from ui import session, snapshot_panel
 
 
 @pytest.fixture
@@ -104,8 +107,9 @@ def test_a_failed_drill_is_the_first_thing_said_and_leads_to_what_was_found(desk
         drill.run(desk, ROOT, made.id)
     front = seen("overview", "operator")
     assert "At risk" in said(front) and made.components[0].name in said(front).replace("\\", "")
+    assert "The test restore of the backup of" in alerts(seen("backups", "operator"))
     app = seen("backups", "operator", snapshot=made.id)
-    assert "The last drill failed" in alerts(app)
+    assert "The test restore of" not in alerts(app), "what its own panel says was said twice"
     assert list(app.dataframe[0].value["State"][0]) == ["damaged"]
     assert "Not looked at" in said(app) and "Failed" in said(app)
     assert "1 earlier drill" in str([box.label for box in app.expander])
@@ -124,3 +128,12 @@ def test_what_evidence_says_is_shown_and_never_rendered(desk, made, monkeypatch)
         assert not app.exception
         shown = said(app) + "".join(box.proto.title + box.value for box in app.error)
         assert "evil" in shown and "![x](" not in shown and ":red[boo]" not in shown
+
+
+def test_what_all_backups_have_is_said_once_and_only_differences_are_marked(desk, made):
+    backup.refresh(desk, ROOT)
+    first = catalog.find(desk, made.id)
+    signed = dataclasses.replace(first, signed=True)
+    sealed = dataclasses.replace(first, signed=True, encrypted=True)
+    assert snapshot_panel.marks_of_list((signed, sealed)) == ([[], ["encrypted"]], ["signed"])
+    assert snapshot_panel.marks_of_list((sealed,)) == ([["encrypted", "signed"]], [])

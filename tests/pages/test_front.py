@@ -11,7 +11,7 @@ from datetime import timedelta
 
 import pytest
 import streamlit as st
-from sqlalchemy import insert
+from sqlalchemy import delete, insert
 from streamlit.testing.v1 import AppTest, app_test
 
 from db.control import jobs as jobs_table
@@ -140,7 +140,7 @@ def test_after_a_backup_the_front_page_says_safe_and_how_old_and_offers_a_drill(
     assert values["Newest backup"] == "just now" and values["Coverage"] == "1 of 1 day"
     assert values["Recovery time"] == "not measured"
     chart = app.get("plotly_chart")[0].proto
-    assert "1 made, not proven" in str(chart)
+    assert "1 not verified yet" in str(chart)
     assert values["Last proof"] == "none yet" and "Not proven yet" in said(app)
 
 
@@ -179,6 +179,14 @@ def test_a_failed_backup_says_what_happened_on_both_pages(desk):
     shown = said(app).replace("\\", "")
     assert "At risk" in shown and "The last backup failed. The disk is full." in shown
     assert "The last backup failed just now. The disk is full." in alerts(seen("backups"))
+
+
+def test_a_failed_backup_is_no_news_once_a_newer_one_is_there(desk):
+    _failed_backup(desk, "The disk is full. Nothing was stored.")
+    backup.run(desk, ROOT, "safety")
+    with write(desk.control) as connection:  # as one that another machine made
+        connection.execute(delete(jobs_table).where(jobs_table.c.id != "failed"))
+    assert "The last backup failed" not in alerts(seen("backups"))
 
 
 def _failed_backup(desk, error):
