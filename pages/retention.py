@@ -74,7 +74,7 @@ def show_figures(plan: PrunePlan) -> None:
         )
         _figure(
             "Back to",
-            f"{oldest.created_at.day} {oldest.created_at:%b %Y}" if oldest else form.NONE,
+            form.day(oldest.created_at) if oldest else form.NONE,
             "the oldest that stays",
         )
         _figure("Pinned", form.number(pinned), "stay whatever the policy says")
@@ -177,9 +177,9 @@ def _confirm(ctx: Context, actor: Actor, plan: PrunePlan, *, busy: bool) -> None
         "more, and there is no undo."
     )
     with st.form("remove_form", border=False, enter_to_submit=False):
-        looked = " I have looked at the warning above." if plan.holds else ""
+        looked = " that you have looked at the warning above" if plan.holds else ""
         typed = st.text_input(
-            f"Type **{plan.word}** to confirm.{looked}", key="typed", autocomplete="off", width=480
+            f"Type **{plan.word}** to confirm{looked}", key="typed", autocomplete="off", width=480
         )
         pressed = st.form_submit_button(
             f"Remove {form.plural(len(plan.going), 'backup')}",

@@ -160,14 +160,12 @@ def _keys(found: StoreFacts) -> None:
             return
         if found.recipients:
             open_here = (
-                "this machine can open them"
+                "This machine has one, so it can restore."
                 if found.can_open
-                else "this machine can make them but not open them"
+                else "This machine has none: it makes backups and can't open them."
             )
-            st.markdown(
-                f":green-badge[:material/lock: encrypted] New backups, for "
-                f"{form.plural(found.recipients, 'key')}; {open_here}."
-            )
+            opens = form.plural(found.recipients, "key opens", "keys open each alone")
+            st.markdown(f":green-badge[:material/lock: encrypted] {opens} new backups. {open_here}")
         else:
             st.markdown(
                 ":gray-badge[:material/lock_open: not encrypted] Whoever reads the store reads "
@@ -175,19 +173,24 @@ def _keys(found: StoreFacts) -> None:
             )
         if found.signing_keys:
             st.markdown(
-                ":green-badge[:material/draw: signed] New backups; "
-                f"{form.plural(found.signing_keys, 'key')} accepted."
+                ":green-badge[:material/draw: signed] A forged or altered backup is refused "
+                f"({form.plural(found.signing_keys, 'key')} accepted)."
             )
         else:
             st.markdown(
                 ":gray-badge[:material/draw: not signed] Somebody who can write to the store "
-                "could forge a backup. BACKUP_SIGNING_KEY prevents that."
+                "could forge a backup. `BACKUP_SIGNING_KEY` prevents that."
             )
         if found.total:
             st.caption(
                 f"Of {form.plural(found.total, 'backup')}, {form.number(found.encrypted)} "
-                f"encrypted and {form.number(found.signed)} signed."
+                f"{_are(found.encrypted)} encrypted and {form.number(found.signed)} "
+                f"{_are(found.signed)} signed."
             )
+
+
+def _are(count: int) -> str:
+    return "is" if count == 1 else "are"
 
 
 def _copy(ctx: Context, actor: Actor) -> None:

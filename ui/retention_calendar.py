@@ -41,7 +41,7 @@ class Look(enum.StrEnum):
 
 LEGEND: dict[Look, str] = {
     Look.VERIFIED: "verified by a drill",
-    Look.KEPT: "there",
+    Look.KEPT: "not verified yet",
     Look.PINNED: "pinned",
     Look.GOES: "will go",
     Look.DAMAGED: "damaged",

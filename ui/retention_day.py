@@ -21,7 +21,10 @@ def show(ctx: Context, actor: Actor, day: CalendarDay) -> None:
         with st.container(
             horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"
         ):
-            st.markdown(f"**{day.day:%A} {day.day.day} {day.day:%B %Y}**", width="stretch")
+            st.markdown(
+                f"**{day.day:%A} {day.day.day} {day.day:%B %Y}** :small[:gray[in UTC]]",
+                width="stretch",
+            )
             if st.button("Close", icon=":material/close:", type="tertiary", key="close_day"):
                 st.query_params.pop("day", None)
                 st.rerun()
@@ -57,17 +60,17 @@ def _show_decision(ctx: Context, actor: Actor, decision: Decision) -> None:
 
 
 def _told(decision: Decision) -> list[str]:
-    """Each reason on a line of its own, with its sign."""
+    """Why it goes or stays, with a sign; a pin is somebody's word and stands apart."""
     if not decision.keep:
         cost = f" ({decision.warning})" if decision.warning else ""
         said = form.plain(f"{'; '.join(decision.reasons)}{cost}")
         return [f":orange[:material/do_not_disturb_on: goes]: {said}"]
-    return [
-        f":{'blue' if reason.startswith('pinned') else 'green'}"
-        f"[:material/{'keep' if reason.startswith('pinned') else 'check_circle'}: stays]: "
-        f"{form.plain(reason)}"
-        for reason in decision.reasons
-    ]
+    pinned = [reason for reason in decision.reasons if reason.startswith("pinned")]
+    others = [reason for reason in decision.reasons if reason not in pinned]
+    told = [f":blue[:material/keep: stays]: {form.plain(reason)}" for reason in pinned]
+    if others:
+        told.append(f":green[:material/check_circle: stays]: {form.plain('; '.join(others))}")
+    return told
 
 
 def _pin(ctx: Context, actor: Actor, decision: Decision) -> None:

@@ -56,11 +56,11 @@ def show(stages: Sequence[Stage]) -> None:
 
 
 def _each(number: int, stage: Stage, colours: Palette) -> str:
-    gone = stage.title == "Removed"
+    gone = stage.note == "by retention"  # the others live on: the line does not end here
     colour = colours.muted if gone else colours.made
-    line = "dotted" if gone else "solid" if stage.applied else "dashed"
+    line = "solid" if stage.applied else "dashed"
     return (
-        f".life .s{number}::before {{ border-color: {colour}; border-top-style: {line}; }}"
+        f".life .s{number}::before {{ border-color: {colours.made}; border-top-style: {line}; }}"
         f".life .s{number}::after {{ border-color: {colour};"
         f" background: {colour if stage.applied and not gone else colours.surface}; }}"
     )

@@ -297,8 +297,8 @@ def _stages(
         title, note = words.CLASS[move["StorageClass"]]
         stages.append(Stage(move["Days"], title, note, applied=wanted == archived))
     for days, what in words.removals(settings):
-        stages.append(Stage(days, "Removed", f"{what} snapshots, by retention", applied=True))
-    return tuple(stages)
+        stages.append(Stage(days, f"{what.capitalize()} ones go", "by retention", applied=True))
+    return tuple(sorted(stages, key=lambda stage: stage.day))
 
 
 def _judge(bucket: Bucket, rules: tuple[Rule, ...], ids: tuple[str, ...]) -> None:

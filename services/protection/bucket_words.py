@@ -111,7 +111,7 @@ def fees(settings: Settings) -> Iterator[str]:
     early = [(day, what) for day, what in removals(settings) if start < day < start + least]
     for day, what in early:
         yield (
-            f"{what.capitalize()} snapshots are removed on day {day}, "
+            f"{what.capitalize()} backups are removed on day {day}, "
             f"{day - start} days after they are archived, but {storage} is paid for at least "
             f"{least} days: the other {least - (day - start)} are paid for nothing."
         )
@@ -154,7 +154,7 @@ def about_archive(settings: Settings, bucket: Bucket) -> Iterator[str]:
     if settings.archive_class != "GLACIER_IR":
         yield (
             f"After {settings.archive_after_days} days a restore or a drill first has to bring "
-            "the snapshot back: that takes hours and has a price."
+            "the backup back: that takes hours and has a price."
         )
 
 

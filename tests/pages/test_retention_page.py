@@ -156,7 +156,7 @@ def test_a_hold_that_a_person_may_pass_keeps_the_button_and_asks_to_look(desk):
     app = seen()
     assert "would go at once, though the policy is as it was" in alerts(app)
     (text,) = [field for field in app.text_input if field.key == "typed"]
-    assert "I have looked at the warning above" in text.label
+    assert "that you have looked at the warning above" in text.label
 
 
 def test_a_store_that_does_not_answer_holds_and_the_page_shows_what_it_knew(desk, monkeypatch):

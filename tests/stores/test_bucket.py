@@ -255,10 +255,10 @@ def test_an_encryption_that_somebody_chose_is_not_made_weaker_by_a_default(
 @pytest.mark.parametrize(
     ("days", "storage", "says"),
     [
-        (7, "GLACIER", "Daily snapshots are removed on day 30, 23 days after"),
-        (31, "GLACIER", "Weekly snapshots are removed on day 56, 25 days after"),
+        (7, "GLACIER", "Daily backups are removed on day 30, 23 days after"),
+        (31, "GLACIER", "Weekly backups are removed on day 56, 25 days after"),
         (60, "DEEP_ARCHIVE", None),
-        (300, "DEEP_ARCHIVE", "Monthly snapshots are removed on day 360, 60 days after"),
+        (300, "DEEP_ARCHIVE", "Monthly backups are removed on day 360, 60 days after"),
         (7, "GLACIER_IR", "paid for at least 90 days"),
     ],
 )
@@ -474,7 +474,7 @@ def test_the_doctor_shows_the_plan_applies_it_and_then_has_nothing_to_do(
         monkeypatch.setenv(name, value)
     assert doctor.main(["bucket"]) == 0
     shown = capsys.readouterr().out
-    assert "not blocked  ->  blocked" in shown and "Warning: Daily snapshots" in shown
+    assert "not blocked  ->  blocked" in shown and "Warning: Daily backups" in shown
     assert "--apply" in shown
     assert "Status" not in moto_server.client().get_bucket_versioning(Bucket=bucket)
     states = []

@@ -119,6 +119,25 @@
     height();
   }
 
+  // The page's own letters: a frame does not inherit them.
+  function borrowLetters() {
+    const own = document.createElement("style");
+    Array.from(page.document.styleSheets).forEach(function (sheet) {
+      let rules = [];
+      try { rules = Array.from(sheet.cssRules); } catch (error) { return; }
+      rules.forEach(function (rule) {
+        if (rule instanceof page.CSSFontFaceRule && /Source Sans/.test(rule.cssText)) {
+          const base = sheet.href || page.document.baseURI;
+          own.textContent += rule.cssText.replace(/url\("([^"]+)"\)/g, function (_all, address) {
+            return 'url("' + new URL(address, base).href + '")';
+          });
+        }
+      });
+    });
+    document.head.appendChild(own);
+  }
+
+  try { borrowLetters(); } catch (error) { /* the system's letters do as well */ }
   months.addEventListener("keydown", walk);
   months.addEventListener("click", function (event) {
     const cell = event.target.closest("button.day");
