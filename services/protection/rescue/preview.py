@@ -182,6 +182,12 @@ def _vector_lines(ctx: Context, manifest: Manifest, parts: frozenset[Part]) -> I
     ours = _live_vectors(ctx.settings.vector_dir)
     if ours is None:
         yield PlanLine(Tone.BACK, f"{plural(theirs, 'vector comes', 'vectors come')} back")
+    elif ours == theirs:
+        yield PlanLine(
+            Tone.NOTE,
+            f"The vectors go back to the {theirs:,} of the backup, as many as there are now; "
+            "they are not compared one by one",
+        )
     else:
         yield PlanLine(
             Tone.CHANGED,
