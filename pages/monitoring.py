@@ -9,9 +9,10 @@ from functools import cached_property
 
 import streamlit as st
 
-from services import monitor
+from services import backup, monitor
 from services.core.access import Actor, Permission
 from services.core.context import Context
+from services.protection import matching
 from services.watch import samples
 from services.watch.metrics import MAIN_TABLES, METRICS, Unit
 from services.watch.posture import DISK_LOW
@@ -34,6 +35,10 @@ TABLE_TITLES = {
     "kb_entries": "KB entries",
 }
 SHOWN_TABLES = ("orders", "products", "users")
+_VECTORS = (
+    "The shop's search compares vectors. A product without one is not found; a vector without an "
+    "active product makes the search answer with something that is not for sale."
+)
 CRON_LINE = "*/15 * * * *  cd /path/to/insightshop-admin && .venv/bin/python services/monitor.py"
 
 
@@ -304,6 +309,23 @@ def show_disks(view: View) -> None:
         )
 
 
+def show_vectors(ctx: Context, actor: Actor) -> None:
+    """Do the vectors and the products of the newest backup belong to each other?"""
+    newest = next(iter(backup.snapshots(ctx, actor, rows=1).rows), None)
+    if newest is None:
+        return
+    made = f"in the backup of {form.when_short(newest.created_at, ctx.now())}"
+    wrong = matching.mismatch(newest.missing_vectors, newest.stray_vectors)
+    with card("Vectors and products", made, ""):
+        if not wrong:
+            st.markdown(":green[:material/check_circle:] No mismatch was found.", help=_VECTORS)
+            return
+        with st.container(horizontal=True, vertical_alignment="center"):
+            st.markdown(f":orange[:material/warning:] {form.plain(wrong)}", help=_VECTORS)
+            if st.button("See which", icon=":material/arrow_forward:", key="see_vectors"):
+                st.switch_page("pages/backups.py", query_params={"snapshot": newest.id})
+
+
 def card(
     title: str, lead: str, below: str, choice: Callable[[], None] | None = None
 ) -> st.delta_generator.DeltaGenerator:
@@ -350,6 +372,7 @@ def main() -> None:
             show_sizes(view)
             show_growth(view)
             show_rows(view)
+        show_vectors(ctx, actor)
         show_disks(view)
         with st.expander("How these are measured", icon=":material/info:"):
             st.markdown(

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import streamlit as st
+from streamlit.runtime.scriptrunner import get_script_run_ctx
 
 from services.core.access import Permission
 from services.people.sessions import Session
@@ -42,6 +43,9 @@ ROOMS = (
 _FRONT = "front"
 """What the default page reserves: its own address is empty, and "overview" leads to it."""
 
+_NO_ROOM = "There is no such page"
+_UNKNOWN = "desk_asked_for"
+
 _HERE = Path(__file__).parent
 _visited: set[str] = set()
 
@@ -56,7 +60,9 @@ def reserve() -> str:
         The title of the page that the address names; empty for the front page.
     """
     pages = [_page(room, _nothing) for room in ROOMS]
-    named = st.navigation([*pages, _front_by_name(_nothing)], position="hidden")
+    named = st.navigation(
+        [*pages, _front_by_name(_nothing), *_no_room(_nothing)], position="hidden"
+    )
     return "" if named.title == ROOMS[0].title else named.title
 
 
@@ -73,6 +79,7 @@ def open_room(person: Session) -> None:
         groups.setdefault(room.group, []).append(page)
     front = groups[ROOMS[0].group][0]
     groups[ROOMS[0].group].append(_front_by_name(lambda: st.switch_page(front)))
+    groups[ROOMS[0].group].extend(_no_room(_say_no_room(front)))
     named = st.navigation(groups)
     dialogs.close_unless_on(named.title)
     with st.sidebar:
@@ -103,6 +110,28 @@ def _front_by_name(source: Callable[[], None]) -> st.Page:
     """The front page's own address: Streamlit gives the default page an empty one."""
     room = ROOMS[0]
     return st.Page(source, title=room.title, url_path=room.address, visibility="hidden")
+
+
+def _no_room(source: Callable[[], None]) -> list[st.Page]:
+    """A page for the address that was asked for, where there is none: Streamlit's own answer
+    is a dialog about files, over the front page."""
+    run = get_script_run_ctx()
+    if run is not None and not run.pages_manager.intended_page_script_hash:
+        st.session_state[_UNKNOWN] = run.pages_manager.intended_page_name or ""
+    asked = st.session_state.get(_UNKNOWN, "").strip("/ ")
+    if not asked or "/" in asked or asked in {_FRONT, *(room.address for room in ROOMS)}:
+        return []
+    return [st.Page(source, title=_NO_ROOM, url_path=asked, visibility="hidden")]
+
+
+def _say_no_room(front: st.Page) -> Callable[[], None]:
+    def say() -> None:
+        session.head(_NO_ROOM)
+        st.caption("The address may be mistyped, or from an older version of the desk.")
+        if st.button("Go to the Overview", icon=":material/shield:", key="to_front"):
+            st.switch_page(front)
+
+    return say
 
 
 def _nothing() -> None:

@@ -185,6 +185,54 @@ def test_a_backup_goes_on_through_a_refresh_and_a_restart_of_the_web_server(
     expect(page.get_by_test_id("stDataFrame")).to_be_visible()
 
 
+def test_a_backup_is_proven_by_a_drill_pinned_and_seen_on_every_page_that_tells_of_it(
+    make_desk: Callable[..., Desk], page: Page, shop_root: Path
+) -> None:
+    desk = make_desk(SHOP_ROOT=str(shop_root))
+    become_first_administrator(page, desk)
+    open_page(page, "Backups")
+    click(page, "back_up")
+    wait_until(lambda: backups_listed(page) == 1, 60, lambda: "no backup was listed")
+    choose_backup(page, 0)
+    panel = page.locator(".st-key-panel")
+    expect(panel.get_by_text("read back", exact=False).first).to_be_visible()
+    panel.get_by_role("tab", name="Proof").click()
+    expect(panel.get_by_text("Not proven yet")).to_be_visible()
+    click(page, "drill")
+    evidence = page.locator(".st-key-evidence")
+    expect(evidence.get_by_text("Passed just now")).to_be_visible(timeout=90_000)
+    expect(evidence).to_contain_text("every count and digest as recorded")
+    expect(panel.locator(".st-key-panel_state")).to_contain_text("verified")
+
+    open_page(page, "Retention")
+    calendar = page.frame_locator("iframe[title*=retention_days]")
+    calendar.get_by_role("button", name="1 backup, verified").click()
+    day = page.locator(".st-key-chosen_day")
+    expect(day).to_contain_text("stays")
+    day.get_by_role("button", name="Pin", exact=True).click()
+    page.get_by_label("Why must it be kept?").fill("Before the autumn sale")
+    page.get_by_role("button", name="Pin this backup").click()
+    expect(day.get_by_text("Before the autumn sale")).to_be_visible()
+    expect(calendar.get_by_text("pinned", exact=True)).to_be_visible()
+
+    open_page(page, "Store")
+    expect(page.locator(".st-key-place")).to_contain_text("1 backup (1 readable)")
+    open_page(page, "Overview")
+    expect(page.locator(".st-key-state")).to_contain_text("Proven by a full test restore")
+
+
+def test_an_address_that_is_none_is_answered_by_the_desk_itself(
+    make_desk: Callable[..., Desk], page: Page, shop_root: Path
+) -> None:
+    desk = make_desk(SHOP_ROOT=str(shop_root))
+    become_first_administrator(page, desk)
+    page.goto(f"{desk.url}/no-such-page")
+    expect(page.get_by_role("heading", name="There is no such page")).to_be_visible()
+    expect(page.get_by_role("dialog")).to_have_count(0)
+    click(page, "to_front")
+    expect(page.get_by_role("heading", name="Overview")).to_be_visible()
+
+
 @pytest.mark.parametrize("address", ["accounts", "audit"])
 def test_on_a_server_that_has_just_started_an_address_shows_nothing_to_a_stranger(
     make_desk: Callable[..., Desk], page: Page, shop_root: Path, address: str
