@@ -11,15 +11,15 @@ import os
 import re
 from pathlib import Path
 from typing import Any, Literal
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
-from sqlalchemy import make_url
-from sqlalchemy.exc import ArgumentError
 
 from db.engine import sqlite_file, sqlite_url
+from services.core.addresses import is_database_url, normalise_database_url
+from services.core.addresses import mask_url as mask_url
 from services.core.errors import Misconfigured
 
 PROJECT_ROOT = Path(__file__).resolve().parents[2]
@@ -196,6 +196,28 @@ class Settings(BaseSettings):
             raise ValueError("sqlite:///FILE or postgresql://USER:PASSWORD@HOST/NAME")
         return value
 
+    @field_validator("drill_database_url")
+    @classmethod
+    def _drills_need_a_server(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and not value.get_secret_value().startswith("postgres"):
+            raise ValueError("postgresql://USER:PASSWORD@HOST/NAME")
+        return value
+
+    @field_validator("postgres_tools")
+    @classmethod
+    def _tools_are_there(cls, value: str | None) -> str | None:
+        if not all(Path(folder).is_dir() for folder in (value or "").split(os.pathsep) if folder):
+            raise ValueError(f"folders that are there, separated by {os.pathsep}")
+        return value
+
+    @field_validator("backup_s3_kms_key")
+    @classmethod
+    def _key_is_used(cls, value: str | None, others: ValidationInfo) -> str | None:
+        # Otherwise objects would silently be encrypted in another way than somebody meant.
+        if value and others.data.get("backup_s3_encryption") != "sse-kms":
+            raise ValueError("nothing, unless BACKUP_S3_ENCRYPTION is sse-kms")
+        return value
+
     @field_validator("backup_store_url", "backup_copy_url")
     @classmethod
     def _store_is_known(cls, value: str | None) -> str | None:
@@ -296,45 +318,6 @@ class Settings(BaseSettings):
     def names_a_shop(self) -> bool:
         """Whether the owner pointed the desk at a shop; if not, a sample shop may be built."""
         return bool(self.database_url or self.db_path or self.shop_root)
-
-
-def normalise_database_url(url: str, base: Path) -> str:
-    """Give a database URL the driver the desk uses and an absolute SQLite path.
-
-    `postgres://` (which SQLAlchemy refuses) and `postgresql://` both mean psycopg 3.
-
-    Args:
-        url: as the owner wrote it.
-        base: folder at which a relative SQLite path starts.
-    """
-    scheme, _, rest = url.partition("://")
-    if scheme in ("postgres", "postgresql"):
-        return f"postgresql+psycopg://{rest}"
-    if scheme == "sqlite":
-        path = sqlite_file(url)
-        if path is not None and not path.is_absolute():
-            return sqlite_url(base / path)
-    return url
-
-
-def is_database_url(url: str) -> bool:
-    """Whether this is the address of an SQLite file or of a PostgreSQL database."""
-    try:
-        parsed = make_url(url)
-    except (ArgumentError, ValueError):
-        return False
-    if parsed.get_backend_name() == "sqlite":
-        return parsed.database not in (None, "", ":memory:")
-    return parsed.get_backend_name() in ("postgresql", "postgres")
-
-
-def mask_url(url: str) -> str:
-    """A database or store URL without its password, and without options that may hold one."""
-    shown = url.partition("?")[0] if "://" in url else url
-    parts = urlsplit(shown)
-    if parts.password is None:
-        return shown
-    return shown.replace(f":{parts.password}@", ":***@", 1)
 
 
 def load_settings(env_file: Path | None = None, **overrides: Any) -> Settings:

@@ -14,9 +14,9 @@ from pathlib import Path
 from sqlalchemy import NullPool, create_engine, make_url
 
 from services.core import jobs
+from services.core.addresses import normalise_database_url
 from services.core.context import Context
 from services.core.errors import Misconfigured
-from services.core.settings import normalise_database_url
 from services.protection import matching
 from services.protection.model import Part
 from services.protection.proving.aside import Restored
