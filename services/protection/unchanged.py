@@ -68,11 +68,6 @@ class Earlier:
         return dict(mark) if self.of(Part.DATABASE) and isinstance(mark, dict) else None
 
 
-def recipients_mark(ctx: Context) -> str:
-    """Says for whom objects are encrypted, without naming them."""
-    return hashlib.sha256("\n".join(sorted(keys_of(ctx.settings).recipients)).encode()).hexdigest()
-
-
 def earlier(ctx: Context, store: Store) -> Earlier | None:
     """The snapshot that a new one may share objects with; None where nothing may be shared.
 
@@ -85,7 +80,7 @@ def earlier(ctx: Context, store: Store) -> Earlier | None:
     except DeskError as error:
         log.info("nothing is shared with an earlier snapshot: %s", error)
         return None
-    if manifest is None or manifest.extra.get(RECIPIENTS) != recipients_mark(ctx):
+    if manifest is None or manifest.extra.get(RECIPIENTS) != keys_of(ctx.settings).mark:
         return None
     oldest = ctx.now() - timedelta(days=_patience(ctx))
     named = (_with_origin(each, manifest.id) for each in manifest.components)
@@ -112,7 +107,7 @@ def note_of(shared: Iterable[Component]) -> str:
 
 def extra_of(ctx: Context, facts: dict[str, Any]) -> dict[str, Any]:
     """What a manifest keeps so that the next snapshot can share its objects."""
-    return facts | {RECIPIENTS: recipients_mark(ctx)}
+    return facts | {RECIPIENTS: keys_of(ctx.settings).mark}
 
 
 def _patience(ctx: Context) -> float:
