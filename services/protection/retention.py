@@ -230,8 +230,8 @@ def _holds(
         yield Hold(
             "catalog",
             f"The manifest of {named}{more} can't be read, so what it uses is not known.",
-            "See on the Backups page what is wrong with it, and remove it by hand if it is "
-            "beyond repair.",
+            f"{inventory.unreadable[min(inventory.unreadable)]} Only what is beyond repair should "
+            "be removed, by hand.",
         )
     if policy.is_empty:
         yield Hold(
