@@ -97,7 +97,7 @@ def show_failure(job: Job, now: datetime) -> None:
     """How a job ended that did not succeed: when, what happened, what to do."""
     ended = "was cut off" if job.state is JobState.INTERRUPTED else "failed"
     error = with_times(job.error or "")
-    if error.startswith("The test restore of "):
+    if error.startswith((f"The {job.kind} ", "The test restore of ")):
         said = f"{error} ({age(job.ended_at, now)})"  # it says itself what failed
     else:
         said = f"The last {job.kind} {ended} {age(job.ended_at, now)}. {error}".strip()

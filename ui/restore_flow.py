@@ -88,7 +88,7 @@ def _show_plan(ctx: Context, actor: Actor, plan: RestorePlan) -> None:
     if plan.writer:
         st.warning(form.plain(plan.writer), icon=":material/edit:")
     notes = [
-        ":material/undo: A safety backup of now is made and verified first, so you can undo this."
+        ":material/undo: A safety backup of now is made and read back first, so you can undo this."
     ]
     if plan.restart:
         notes.append(":material/restart_alt: The shop has to be started again afterwards.")

@@ -113,8 +113,13 @@ def make_plan(
         *_vector_lines(ctx, manifest, parts),
         *_picture_lines(found.pictures),
     ]
-    if not lines:
-        lines = [PlanLine(Tone.NOTE, "Nothing differs: the live data equals the backup")]
+    told = any(line.tone is not Tone.NOTE for line in lines)
+    if not told and state is LiveState.READY and not any(diff.counted for diff in found.tables):
+        if Part.VECTORS in parts:  # their numbers are equal, and no more is known of them
+            lines.append(PlanLine(Tone.NOTE, "Nothing else differs"))
+        else:
+            same = "Nothing differs: the live data equals the backup"
+            lines.insert(0, PlanLine(Tone.NOTE, same))
     return RestorePlan(
         snapshot_id=manifest.id,
         snapshot_at=manifest.created_at,
