@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from services import backup, drill, monitor
+from services import backup, drill, monitor, retention
 from services.core.access import system_actor
 from services.core.context import open_context
 from services.core.errors import DeskError
@@ -31,6 +31,7 @@ from tests.servers import S3Server
 KEEP = bool(os.environ.get("DESK_SCREENSHOTS"))
 FOLDER = PROJECT_ROOT / "docs" / "screenshots" if KEEP else OUTPUT
 DAYS = 34 if KEEP else 5
+PINNED = 2
 ORDERS_A_DAY = 7
 BUCKET = "insightshop-backups"
 
@@ -39,7 +40,9 @@ def make_history(home: Path, root: Path, store: dict[str, Any]) -> None:
     """A backup, proven, and a sample for each of the last days, while the shop takes orders; one
     backup fails."""
     now = datetime.now(UTC)
-    start = (now - timedelta(days=DAYS)).replace(hour=2, minute=0, second=0, microsecond=0)
+    last = now.replace(hour=2, minute=0, second=0, microsecond=0)
+    # Nothing may lie in the future: shortly after midnight the last night is yesterday's.
+    start = last - timedelta(days=DAYS + (last > now))
     settings = load_settings(env_file=home / "none.env", desk_home=home, shop_root=root, **store)
     ctx = open_context(settings)
     attach(ctx)
@@ -61,8 +64,12 @@ def make_history(home: Path, root: Path, store: dict[str, Any]) -> None:
                 backup.run(today, system_actor("cron"), "scheduled")
             database.with_suffix(".away").rename(database)
         else:
-            backup.run(today, system_actor("cron"), "scheduled")
-            drill.run(today, system_actor("cron"), "latest")
+            made = backup.run(today, system_actor("cron"), "scheduled").result
+            if day % 3 != 1 or day == DAYS:
+                drill.run(today, system_actor("cron"), "latest")
+            if day == PINNED:
+                assert made is not None
+                retention.pin(today, system_actor("setup"), made["snapshot"], "Before the move")
         monitor.sample(today, system_actor("cron"))
     ctx.close()
 
@@ -105,7 +112,7 @@ def seasoned(
     return desk
 
 
-def test_overview_and_restore_are_shown_whole_in_light_and_dark(
+def test_the_main_pages_are_shown_whole_in_light_and_dark(
     seasoned: Desk, page: Page, browser: Browser
 ) -> None:
     FOLDER.mkdir(parents=True, exist_ok=True)
@@ -126,8 +133,30 @@ def test_overview_and_restore_are_shown_whole_in_light_and_dark(
         click(shown, "preview")
         expect(shown.locator(".st-key-typed")).to_be_visible()
         expect(main.get_by_text("3 products")).to_be_visible()
-        settle(shown)
-        shown.mouse.move(5, 5)
-        shown.wait_for_timeout(600)
-        shown.screenshot(path=FOLDER / f"restore{suffix}.png", full_page=True)
+        picture(shown, f"restore{suffix}")
+
+        click(shown, "close_panel")
+        choose_backup(shown, 0)
+        shown.get_by_role("tab", name="Proof").click()
+        evidence = shown.locator(".st-key-evidence")
+        expect(evidence).to_contain_text("sampled searches gave the recorded neighbours")
+        picture(shown, f"drill{suffix}")
+
+        open_page(shown, "Retention")
+        days = shown.frame_locator("iframe[title*=retention_days]")
+        expect(days.get_by_text("pinned", exact=True)).to_be_visible()
+        picture(shown, f"retention{suffix}")
     dark.context.close()
+
+
+def picture(shown: Page, name: str) -> None:
+    """The whole page: what scrolls inside the window is shown by a taller window."""
+    settle(shown)
+    size = shown.viewport_size
+    assert size is not None
+    height = shown.get_by_test_id("stMain").evaluate("main => main.scrollHeight")
+    shown.set_viewport_size({"width": size["width"], "height": max(size["height"], height)})
+    shown.mouse.move(5, 5)
+    shown.wait_for_timeout(600)
+    shown.screenshot(path=FOLDER / f"{name}.png")
+    shown.set_viewport_size(size)
