@@ -135,7 +135,7 @@ def _checked(
 
 def _stays_inside(name: str) -> bool:
     try:
-        sizes = [len(part.encode()) for part in PurePosixPath(name).parts]
+        sizes = [len(os.fsencode(part)) for part in PurePosixPath(name).parts]
     except UnicodeEncodeError:
         return False
     return (
@@ -144,7 +144,7 @@ def _stays_inside(name: str) -> bool:
         and sum(sizes) + len(sizes) <= _MOST_PATH
         and not name.startswith("/")
         and not any(part.startswith(".") for part in PurePosixPath(name).parts)
-        and not any(character < " " or character in "\\\x7f" for character in name)
+        and "\0" not in name  # any other odd character a folder can hold, and then a backup does
     )
 
 

@@ -116,7 +116,8 @@ def test_a_database_with_rows_is_named_and_an_empty_one_is_kept(place):
     empty = place.server.make_database()
     place.machine.fresh(**place.variables | {"DATABASE_URL": empty})
     assert postgres.table_facts(empty) == place.machine.lost.manifest.tables
-    kept = [name for name in postgres.databases(empty) if "_before_" in name]
+    mine = f"{empty.rpartition('/')[2]}_before_"  # others of this server are other tests'
+    kept = [name for name in postgres.databases(empty) if name.startswith(mine)]
     assert len(kept) == 1
 
 
