@@ -27,7 +27,7 @@ _EXPLAINED = (
     "among the backups. **Restore** brings it in and opens it there, with the usual preview, "
     "safety backup and undo. What lies in the old place is only read."
 )
-_FORMS = {Kind.SQLITE: "SQLite file", Kind.SQL: "PostgreSQL dump", Kind.VECTORS: "archive"}
+_FORMS = {Kind.SQLITE: "SQLite file", Kind.SQL: "PostgreSQL dump", Kind.VECTORS: "Archive"}
 _WHAT = {
     (True, True): "Database, vectors",
     (True, False): "Database",
