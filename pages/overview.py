@@ -7,7 +7,7 @@ import streamlit as st
 from services import backup, drill, monitor
 from services.core.access import Actor, Permission
 from services.core.context import Context
-from services.protection import catalog
+from services.protection.index import catalog
 from services.protection.model import DayMark, DayState
 from services.watch.facts import since_last_visit
 from services.watch.posture import Action, Facts, Finding, Posture, Snapshot, State

@@ -11,8 +11,8 @@ from services.core import jobs
 from services.core.access import Actor, Permission
 from services.core.context import Context
 from services.core.jobs import Job, JobState
-from services.protection.calendar import Calendar, CalendarDay
-from services.protection.retention_model import Decision, PrunePlan
+from services.protection.retention.calendar import Calendar, CalendarDay
+from services.protection.retention.model import Decision, PrunePlan
 from ui import format as form
 from ui import retention_calendar, retention_day
 from ui.messages import shown_errors

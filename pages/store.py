@@ -8,9 +8,9 @@ from services import store
 from services.core.access import Actor, Permission
 from services.core.context import Context
 from services.core.errors import DeskError
-from services.protection.archive_model import Retrieval, RetrievalState
+from services.protection.archive.model import Retrieval, RetrievalState
+from services.protection.bucket.facts import StoreFacts
 from services.protection.model import Storage
-from services.protection.store_facts import StoreFacts
 from ui import copy_status, store_bucket, store_timeline
 from ui import format as form
 from ui.messages import say_after_rerun, show_error, show_problem, shown_errors

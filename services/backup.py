@@ -29,9 +29,10 @@ from services.core.errors import (
     DeskError,
     describe,
 )
-from services.protection import archive_index, catalog
 from services.protection import snapshots as snapshot_room
-from services.protection.days import day_states
+from services.protection.archive import index as archive_index
+from services.protection.index import catalog
+from services.protection.index.days import day_states
 from services.protection.model import (
     PROTECTION_LOCK,
     Component,
@@ -349,7 +350,7 @@ def _copy(ctx: Context, actor: Actor, answer: dict[str, Any]) -> None:
 
 def _prune(ctx: Context, actor: Actor, answer: dict[str, Any]) -> None:
     """Remove what the policy does not keep; whatever comes of it is said, and the backup counts."""
-    from services.protection.prune_job import after_backup
+    from services.protection.retention.job import after_backup
 
     with terminal.bar() as bar:
         pruned = after_backup(ctx, bar, actor)

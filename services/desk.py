@@ -41,9 +41,9 @@ from services.core.errors import (
 from services.core.settings import PROJECT_ROOT, Settings, load_settings, mask_url
 from services.people import accounts, setup
 from services.protection import remains
-from services.protection.keys import keys_of
 from services.protection.model import PROTECTION_LOCK
 from services.protection.rescue import journal
+from services.protection.sealing.keys import keys_of
 from services.shop.attach import ShopState, attach, status
 from services.shop.sample_state import Stage, is_sample, load_marker, marker_path
 

@@ -25,10 +25,12 @@ from services.core.errors import (
 )
 from services.core.settings import load_settings
 from services.core.terminal import Answer
-from services.protection import catalog, checkup, countersign
+from services.protection import checkup
 from services.protection.checkup import Finding, State
-from services.protection.countersign import Countersigned
+from services.protection.index import catalog
 from services.protection.model import PROTECTION_LOCK, SnapshotRow
+from services.protection.sealing import countersign
+from services.protection.sealing.countersign import Countersigned
 from services.protection.stores import open_store
 
 _MARKS = {State.OK: "ok     ", State.WARNING: "warning", State.FAILED: "FAILED "}
@@ -157,7 +159,7 @@ def _check(ctx: Context, options: argparse.Namespace, answer: Answer) -> int:
 
 
 def _keys(options: argparse.Namespace, answer: Answer) -> int:
-    from services.protection.keymaking import make_keys
+    from services.protection.sealing.keymaking import make_keys
 
     settings = load_settings()
     folder = options.out or settings.instance_dir / "keys"
@@ -192,7 +194,8 @@ def _sign(ctx: Context, options: argparse.Namespace, answer: Answer) -> int:
 
 
 def _bucket(ctx: Context, options: argparse.Namespace, answer: Answer) -> int:
-    from services.protection import bucket, bucket_terminal
+    from services.protection.bucket import plan as bucket
+    from services.protection.bucket import terminal as bucket_terminal
 
     found = bucket.plan(ctx)
     if options.apply:

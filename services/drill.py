@@ -33,13 +33,13 @@ from services.core.errors import (
     Refused,
     describe,
 )
-from services.protection import catalog
-from services.protection.keys import keys_of
+from services.protection.index import catalog
 from services.protection.manifest import manifest_key
 from services.protection.model import Manifest, SnapshotRow, Storage
 from services.protection.proving import choice, records
 from services.protection.proving.choice import Due
 from services.protection.proving.evidence import Drill, Evidence, Step
+from services.protection.sealing.keys import keys_of
 from services.protection.stores import open_store
 from services.protection.stores.base import Store
 from services.protection.workspace import workspace

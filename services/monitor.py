@@ -27,7 +27,8 @@ from services.core.access import Actor, Permission, command_line_actor, require
 from services.core.context import Context, open_context
 from services.core.databases import shop_error
 from services.core.errors import EXIT_DONE, EXIT_USAGE, Broken, describe, exit_code
-from services.protection import catalog, matching
+from services.protection import matching
+from services.protection.index import catalog
 from services.protection.model import SnapshotRow
 from services.protection.proving import records
 from services.protection.replication import status as replication

@@ -20,7 +20,7 @@ from typing import Any
 from services.core import jobs, spawning, terminal
 from services.core.access import Actor, Permission, command_line_actor, require
 from services.core.context import Context
-from services.protection import catalog
+from services.protection.index import catalog
 from services.protection.model import PROTECTION_LOCK
 from services.protection.replication import job as copying
 from services.protection.replication import listing as listed

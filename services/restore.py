@@ -36,7 +36,7 @@ from services.core.errors import (
 )
 from services.core.settings import Settings, load_settings
 from services.knowledge import transfer
-from services.protection import catalog
+from services.protection.index import catalog
 from services.protection.model import PROTECTION_LOCK, Part
 from services.protection.reading import require_openable, require_way_back
 from services.protection.replication.listing import index_copies

@@ -22,13 +22,16 @@ from services.core import audit, jobs, spawning, terminal
 from services.core.access import Actor, Permission, command_line_actor, require
 from services.core.context import Context
 from services.core.errors import Conflict, Invalid, Refused
-from services.protection import catalog, pins, prune_job, pruning, retention_facts
-from services.protection.calendar import Calendar, first_day
-from services.protection.calendar import calendar as lay_out
-from services.protection.days import day_states
+from services.protection.index import catalog
+from services.protection.index.days import day_states
 from services.protection.model import PROTECTION_LOCK, SnapshotRow
-from services.protection.retention import plan_prune
-from services.protection.retention_model import Policy, PrunePlan
+from services.protection.retention import facts as retention_facts
+from services.protection.retention import job as prune_job
+from services.protection.retention import pins, pruning
+from services.protection.retention.calendar import Calendar, first_day
+from services.protection.retention.calendar import calendar as lay_out
+from services.protection.retention.model import Policy, PrunePlan
+from services.protection.retention.plan import plan_prune
 from services.protection.stores import open_store
 
 LOCK = PROTECTION_LOCK

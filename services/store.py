@@ -25,10 +25,13 @@ from services.core.errors import (
     DeskError,
     Transient,
 )
-from services.protection import archive, archive_index, bucket, catalog
-from services.protection.archive_model import Options, Retrieval, RetrievalState
-from services.protection.bucket import BucketPlan
-from services.protection.store_facts import StoreFacts, store_facts
+from services.protection.archive import index as archive_index
+from services.protection.archive import retrieval as archive
+from services.protection.archive.model import Options, Retrieval, RetrievalState
+from services.protection.bucket import plan as bucket
+from services.protection.bucket.facts import StoreFacts, store_facts
+from services.protection.bucket.plan import BucketPlan
+from services.protection.index import catalog
 from services.protection.stores import open_store
 from services.protection.stores.base import Tier
 

@@ -17,8 +17,8 @@ from typing import Any
 import streamlit as st
 from streamlit.components.v1 import declare_component
 
-from services.protection.calendar import Calendar, CalendarDay
 from services.protection.model import DayMark
+from services.protection.retention.calendar import Calendar, CalendarDay
 from ui import format as form
 from ui.theme import ACCENT_DARK, ACCENT_LIGHT, BLUE, DARK, ORANGE, SKY, VERMILION, palette
 

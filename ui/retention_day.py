@@ -7,9 +7,9 @@ import streamlit as st
 from services import retention
 from services.core.access import Actor, Permission
 from services.core.context import Context
-from services.protection.calendar import CalendarDay
-from services.protection.pins import LONGEST_NOTE
-from services.protection.retention_model import Decision
+from services.protection.retention.calendar import CalendarDay
+from services.protection.retention.model import Decision
+from services.protection.retention.pins import LONGEST_NOTE
 from ui import format as form
 from ui import snapshot_panel
 from ui.messages import say_after_rerun, shown_errors

@@ -9,8 +9,8 @@ import streamlit as st
 from services import store
 from services.core.access import Actor, Permission
 from services.core.context import Context
-from services.protection.archive_fees import PRICES_OF
-from services.protection.archive_model import Offer, Options, Retrieval, RetrievalState
+from services.protection.archive.fees import PRICES_OF
+from services.protection.archive.model import Offer, Options, Retrieval, RetrievalState
 from services.protection.model import SnapshotRow, Storage
 from services.protection.stores.base import Tier
 from ui import format as form

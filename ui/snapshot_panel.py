@@ -11,7 +11,8 @@ from services.core.access import Actor, Permission
 from services.core.context import Context
 from services.core.errors import DeskError, Refused
 from services.people import sessions
-from services.protection import catalog, matching
+from services.protection import matching
+from services.protection.index import catalog
 from services.protection.model import Component, Manifest, Part, SnapshotRow, Storage
 from ui import copy_status, drill_panel, restore_flow, retrieval, session
 from ui import format as form

@@ -7,7 +7,7 @@ import streamlit as st
 from services import store
 from services.core.access import Actor, Permission
 from services.core.context import Context
-from services.protection.bucket import BucketPlan, Line, Verdict
+from services.protection.bucket.plan import BucketPlan, Line, Verdict
 from ui import format as form
 from ui.messages import say_after_rerun, shown_errors
 

@@ -7,7 +7,7 @@ from html import escape
 
 import streamlit as st
 
-from services.protection.bucket import Stage
+from services.protection.bucket.plan import Stage
 from ui.theme import Palette, palette
 
 _STYLE = """<style>

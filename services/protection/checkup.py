@@ -16,7 +16,7 @@ from services.core.context import Context, prepare_folder
 from services.core.databases import read_shop
 from services.core.errors import EXIT_DONE, EXIT_FAILED, DeskError, Misconfigured
 from services.core.health import control_problem
-from services.protection import keys as key_room
+from services.protection.sealing import keys as key_room
 from services.protection.stores import open_store
 from services.protection.stores.probes import clock_ahead, conditional_writes
 

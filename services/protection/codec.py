@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any, BinaryIO, cast
 
 from services.core.errors import Broken, Misconfigured
-from services.protection.age import PIECE, Decrypting, Encrypting, Unopened
 from services.protection.model import Component
+from services.protection.sealing.age import PIECE, Decrypting, Encrypting, Unopened
 from services.protection.stores.base import Readable
 
 # Measured on a 214 MB SQLite file (random words, numbers and blobs), two cores, one pass of

@@ -16,7 +16,6 @@ from datetime import UTC, datetime
 from typing import Any, TypeVar
 
 from services.core.errors import Broken
-from services.protection.keys import Keys
 from services.protection.model import (
     MANIFEST_FORMAT,
     CollectionFacts,
@@ -27,10 +26,17 @@ from services.protection.model import (
     TableFacts,
     VectorMatch,
 )
-from services.protection.signing import MAX_MANIFEST_BYTES as MAX_MANIFEST_BYTES
-from services.protection.signing import SIGNATURE, canonical, parsed, require_signature, signed
-from services.protection.signing import signature_state as signature_state
-from services.protection.signing import unusable as _broken
+from services.protection.sealing.keys import Keys
+from services.protection.sealing.signing import MAX_MANIFEST_BYTES as MAX_MANIFEST_BYTES
+from services.protection.sealing.signing import (
+    SIGNATURE,
+    canonical,
+    parsed,
+    require_signature,
+    signed,
+)
+from services.protection.sealing.signing import signature_state as signature_state
+from services.protection.sealing.signing import unusable as _broken
 
 _ADDED: dict[int, dict[str, Any]] = {
     1: {"engines": {}, "neighbours": {}, "match": None},

@@ -27,9 +27,9 @@ from db.engine import read, write
 from services.core.context import Context
 from services.core.errors import Broken
 from services.protection.codec import PackingReader
-from services.protection.keys import Keys, keys_of
 from services.protection.manifest import image_key
 from services.protection.model import Component, Part
+from services.protection.sealing.keys import Keys, keys_of
 from services.protection.sources import images
 from services.protection.stores.base import Store
 

@@ -18,10 +18,10 @@ from typing import BinaryIO
 from services.core.context import Context
 from services.core.errors import Broken, Invalid, Misconfigured
 from services.protection.codec import no_identity, unpack
-from services.protection.keys import identities, keys_of, matches
 from services.protection.manifest import image_key
 from services.protection.model import Component, Manifest, Part
 from services.protection.pictures import OBJECTS, PictureObject, forget, objects_from_json
+from services.protection.sealing.keys import identities, keys_of, matches
 from services.protection.stores.base import Store
 
 OnBytes = Callable[[int], None]

@@ -26,9 +26,9 @@ from services.core.context import Context
 from services.core.errors import Broken, Misconfigured
 from services.core.jobs import JobHandle
 from services.core.settings import mask_url
-from services.protection import catalog, leftovers, matching
+from services.protection import leftovers, matching
 from services.protection.captured import Captured, captured, room
-from services.protection.keys import keys_of
+from services.protection.index import catalog
 from services.protection.manifest import new_snapshot_id, to_json
 from services.protection.model import (
     CollectionFacts,
@@ -47,6 +47,7 @@ from services.protection.reading import (
     read_back,
     verify,
 )
+from services.protection.sealing.keys import keys_of
 from services.protection.sending import Sender
 from services.protection.sources import chroma, images
 from services.protection.stores.base import Store

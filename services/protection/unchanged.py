@@ -17,10 +17,10 @@ from typing import Any
 
 from services.core.context import Context
 from services.core.errors import DeskError, Invalid
-from services.protection import catalog
-from services.protection.keys import keys_of
+from services.protection.index import catalog
 from services.protection.model import Component, Manifest, Part, Storage
 from services.protection.reading import component_of
+from services.protection.sealing.keys import keys_of
 from services.protection.sources.sqlite import KnownCopy
 from services.protection.stores.base import Readable, Store
 

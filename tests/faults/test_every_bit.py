@@ -13,7 +13,7 @@ from services import backup, drill, restore
 from services.core.context import Context, open_context
 from services.core.errors import Broken, DeskError
 from services.core.settings import load_settings
-from services.protection import catalog
+from services.protection.index import catalog
 from services.protection.manifest import manifest_key
 from services.protection.model import Manifest, Part
 from services.protection.rescue import live as live_file

@@ -17,7 +17,7 @@ from services import backup, desk, drill, legacy
 from services.core import jobs
 from services.core.context import Context, open_context
 from services.core.settings import PROJECT_ROOT
-from services.protection import catalog
+from services.protection.index import catalog
 from services.protection.legacy.sql_load import PREFIX as IMPORT_SIDE
 from services.protection.model import PROTECTION_LOCK
 from services.protection.proving.aside_server import PREFIX as DRILL_SIDE

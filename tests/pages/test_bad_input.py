@@ -15,7 +15,7 @@ from services.core import jobs
 from services.core.jobs import JobState
 from services.knowledge import transfer
 from services.people import passwords
-from services.protection import catalog
+from services.protection.index import catalog
 from services.protection.rescue import live as live_file
 from tests.knowledge_base import load
 from tests.pages import test_front as front

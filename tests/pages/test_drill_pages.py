@@ -14,7 +14,7 @@ from services.core.errors import Broken
 from services.core.jobs import JobState
 from services.core.settings import Settings
 from services.people import passwords
-from services.protection import catalog
+from services.protection.index import catalog
 from services.protection.model import Manifest
 from tests.conftest import person
 from tests.drills import desk_settings, flip, furnished_desk, stored

@@ -14,7 +14,7 @@ from services.core import jobs
 from services.core.access import command_line_actor
 from services.core.settings import PROJECT_ROOT
 from services.people import passwords
-from services.protection import catalog
+from services.protection.index import catalog
 from tests.legacy_bucket import OldBucket
 from tests.pages.people import TakenOver, context_of, member, said, token_of
 from ui import copy_status, session

@@ -16,10 +16,10 @@ from services.core import jobs
 from services.core.access import command_line_actor
 from services.core.settings import PROJECT_ROOT
 from services.people import passwords
-from services.protection import catalog
-from services.protection.calendar import CalendarDay, first_day
+from services.protection.index import catalog
 from services.protection.model import DayMark, Pin
-from services.protection.retention_model import Decision
+from services.protection.retention.calendar import CalendarDay, first_day
+from services.protection.retention.model import Decision
 from tests.pages.people import TakenOver, browser_with, context_of, member, said, token_of
 from tests.unit.test_retention import row
 from ui import retention_calendar, session

@@ -13,7 +13,7 @@ from services import backup, store
 from services.core.context import open_context
 from services.core.settings import PROJECT_ROOT, load_settings
 from services.people import passwords
-from services.protection import archive_index
+from services.protection.archive import index as archive_index
 from services.protection.stores import open_store
 from services.protection.stores.base import Tier
 from services.shop.attach import attach

@@ -17,8 +17,10 @@ from services import backup, monitor, restore, store
 from services.core.context import open_context
 from services.core.errors import Archived, Busy, Invalid, Transient
 from services.core.settings import load_settings
-from services.protection import archive, archive_index, catalog
-from services.protection.archive_model import RetrievalState
+from services.protection.archive import index as archive_index
+from services.protection.archive import retrieval as archive
+from services.protection.archive.model import RetrievalState
+from services.protection.index import catalog
 from services.protection.model import Part, Storage
 from services.protection.stores import open_store
 from services.protection.stores.base import Tier

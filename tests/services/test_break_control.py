@@ -19,7 +19,7 @@ from services.core.context import Context, open_context
 from services.core.errors import Broken, Misconfigured, describe
 from services.core.settings import PROJECT_ROOT
 from services.people import accounts
-from services.protection import catalog
+from services.protection.index import catalog
 from services.shop.attach import attach
 from tests.conftest import person
 

@@ -25,9 +25,10 @@ from services.core.errors import (
     Refused,
 )
 from services.core.settings import PROJECT_ROOT, load_settings
-from services.protection import checkup, keymaking
+from services.protection import checkup
 from services.protection.checkup import State, wal_reset_bug
-from services.protection.keys import identities, keys_of, matches
+from services.protection.sealing import keymaking
+from services.protection.sealing.keys import identities, keys_of, matches
 from tests.services.test_encryption import made, with_settings
 from tests.services.test_signing import NEW, path_of
 from tests.stores.faulty import closed_port

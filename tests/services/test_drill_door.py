@@ -25,7 +25,7 @@ from services.core.context import Context, open_context
 from services.core.errors import Broken, Conflict, Invalid, Misconfigured, Refused, Transient
 from services.core.jobs import JobState
 from services.core.settings import PROJECT_ROOT, Settings
-from services.protection import catalog
+from services.protection.index import catalog
 from services.protection.manifest import manifest_key
 from services.protection.model import DayMark, Manifest, Part, Storage
 from services.protection.proving import prove as proving
@@ -193,9 +193,9 @@ def test_evidence_that_was_altered_is_refused(ctx, made, tmp_path, operator, wha
     values = json.loads(file.read_bytes())
     if signing:
         # As a desk with the key would have signed it, and then changed by somebody without.
-        from services.protection.keys import keys_of
-        from services.protection.signing import canonical
-        from services.protection.signing import signed as sign
+        from services.protection.sealing.keys import keys_of
+        from services.protection.sealing.signing import canonical
+        from services.protection.sealing.signing import signed as sign
 
         values = json.loads(sign(canonical(values), keys_of(here.settings)))
     changes = {

@@ -22,7 +22,7 @@ from services import backup, legacy, restore
 from services.core.context import Context
 from services.core.errors import Broken, Conflict, Invalid, Misconfigured
 from services.core.settings import PROJECT_ROOT, load_settings
-from services.protection import catalog
+from services.protection.index import catalog
 from services.protection.legacy import archive
 from services.protection.model import Part
 from tests.faults.scene import facts, furnish, tree, world

@@ -16,7 +16,7 @@ from pydantic import SecretStr
 from services import backup, legacy, restore
 from services.core.context import Context
 from services.core.errors import Broken, Invalid, Misconfigured
-from services.protection import catalog
+from services.protection.index import catalog
 from services.protection.legacy import sql_dump
 from services.protection.legacy.sql_load import PREFIX
 from services.protection.model import Part

@@ -10,8 +10,8 @@ from sqlalchemy import event
 
 from benchmarks.history import fill, manifest_at
 from services import backup, retention
-from services.protection import catalog
-from services.protection.searching import period_of
+from services.protection.index import catalog
+from services.protection.index.searching import period_of
 from services.protection.stores.local import LocalStore
 
 NEWEST = datetime(2026, 11, 22, 2, 0, tzinfo=UTC)

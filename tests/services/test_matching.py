@@ -11,7 +11,8 @@ from sqlalchemy import create_engine
 
 from services import monitor, restore
 from services.core.settings import Settings
-from services.protection import catalog, matching
+from services.protection import matching
+from services.protection.index import catalog
 from services.protection.model import Manifest, Part
 from services.protection.sources import chroma_ids
 from services.watch.posture import Tone

@@ -63,7 +63,7 @@ NEEDS = {
     "services.people.accounts.list_accounts": Permission.ACCOUNTS_MANAGE,
     "services.people.accounts.reset": Permission.ACCOUNTS_MANAGE,
     "services.people.accounts.set_role": Permission.ACCOUNTS_MANAGE,
-    "services.protection.bucket.prepare": Permission.STORE_MANAGE,
+    "services.protection.bucket.plan.prepare": Permission.STORE_MANAGE,
     "services.replication.listing": Permission.BACKUP_VIEW,
     "services.replication.run": Permission.BACKUP_CREATE,
     "services.replication.start": Permission.BACKUP_CREATE,

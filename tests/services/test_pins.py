@@ -14,7 +14,8 @@ from db.engine import read
 from services import backup, retention
 from services.core.context import open_context
 from services.core.errors import Conflict, Invalid, Misconfigured
-from services.protection import catalog, pins
+from services.protection.index import catalog
+from services.protection.retention import pins
 from services.protection.stores import open_store
 from tests.faults.scene import back_up
 

@@ -22,8 +22,9 @@ from services import backup, retention
 from services.core import jobs
 from services.core.errors import Conflict, Invalid, Misconfigured, Transient
 from services.core.settings import PROJECT_ROOT, load_settings
-from services.protection import catalog, unchanged
 from services.protection import snapshots as snapshot_room
+from services.protection import unchanged
+from services.protection.index import catalog
 from services.protection.manifest import data_key, image_key, manifest_key
 from services.protection.model import PROTECTION_LOCK
 from services.protection.replication import keeping
@@ -306,7 +307,7 @@ def test_what_the_store_refuses_is_counted_and_no_error(desk, admin, monkeypatch
     old, newer, newest = aged(desk, admin, 5, 3, 0)
     real = open_store(desk.settings)
     locked = _Refusing(real, f"manifests/default/{old}", Misconfigured("Locked until May.", ""))
-    monkeypatch.setattr("services.protection.prune_job.open_store", lambda _settings: locked)
+    monkeypatch.setattr("services.protection.retention.job.open_store", lambda _settings: locked)
     ended = remove(desk, admin)
     assert ended.result["removed"] == [newer]
     assert ended.result["refused"] == [manifest_key("default", old)]
@@ -324,7 +325,7 @@ def test_a_store_that_refuses_everything_is_not_asked_a_hundred_times(desk, admi
             super().delete(key)
 
     locked = Counting(open_store(desk.settings), "manifests/", Misconfigured("No right.", ""))
-    monkeypatch.setattr("services.protection.prune_job.open_store", lambda _settings: locked)
+    monkeypatch.setattr("services.protection.retention.job.open_store", lambda _settings: locked)
     before = ids(desk)
     ended = remove(desk, admin)
     assert len([key for key in tried if key.startswith("manifests/")]) == 5
@@ -336,7 +337,7 @@ def test_a_network_that_fails_half_way_leaves_everything_listed_whole(desk, admi
     aged(desk, admin, 9, 5, 3, 0)
     broken = _Refusing(open_store(desk.settings), "/vectors", Transient("It does not answer.", ""))
     broken._locked = "images.json"
-    monkeypatch.setattr("services.protection.prune_job.open_store", lambda _settings: broken)
+    monkeypatch.setattr("services.protection.retention.job.open_store", lambda _settings: broken)
     with pytest.raises(Transient):
         remove(desk, admin)
     monkeypatch.undo()
@@ -443,7 +444,7 @@ def test_killed_at_a_boundary_what_is_listed_is_whole_and_the_next_run_finishes(
 
 def finish(desk, admin) -> None:
     """What the nightly run does when the policy lets nothing go."""
-    from services.protection import prune_job
+    from services.protection.retention import job as prune_job
 
     assert prune_job.after_backup(desk, lambda _text, _share: None, admin)["state"] == "succeeded"
 
@@ -509,7 +510,7 @@ def test_removing_that_fails_does_not_make_the_backup_fail(desk, admin, capsys, 
     aged(desk, admin, 5, 3)
     real = open_store(desk.settings)
     broken = _Refusing(real, "manifests/", Transient("The store went away.", "Try later."))
-    monkeypatch.setattr("services.protection.prune_job.open_store", lambda _settings: broken)
+    monkeypatch.setattr("services.protection.retention.job.open_store", lambda _settings: broken)
     code, answer, mailed = nightly(desk, capsys)
     assert (code, answer["state"]) == (0, "succeeded")
     assert answer["retention"]["state"] == "failed"

@@ -14,7 +14,7 @@ from services import restore
 from services.core import audit, jobs
 from services.core.errors import Broken, Busy, Conflict, Denied, Invalid
 from services.knowledge import transfer
-from services.protection import catalog
+from services.protection.index import catalog
 from services.protection.model import PROTECTION_LOCK, Part
 from services.protection.rescue import live as live_file
 from services.protection.rescue.live import LiveState

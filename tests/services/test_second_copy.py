@@ -24,7 +24,7 @@ from services.core.audit import AuditFilter
 from services.core.context import Context
 from services.core.errors import Broken, Misconfigured
 from services.core.settings import PROJECT_ROOT, load_settings
-from services.protection import catalog
+from services.protection.index import catalog
 from services.protection.manifest import image_key, manifest_key
 from services.protection.replication import job as copy_job
 from services.protection.replication import keeping

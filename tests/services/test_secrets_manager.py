@@ -233,7 +233,7 @@ def test_a_door_says_what_is_wrong_with_the_secret_and_ends_as_misconfigured(
 
 
 def test_a_signing_key_from_a_secret_signs(secret, read, tmp_path):
-    from services.protection.keys import keys_of
+    from services.protection.sealing.keys import keys_of
 
     secret({"BACKUP_SIGNING_KEY": f"{PLANTED},{'b' * 40}"})
     context = open_context(read())

@@ -13,7 +13,8 @@ import pyrage
 import pytest
 
 from services import restore
-from services.protection import catalog, snapshots
+from services.protection import snapshots
+from services.protection.index import catalog
 from services.protection.model import Manifest, Part
 from services.protection.stores import open_store
 from services.shop.sample.vectors import write_vectors

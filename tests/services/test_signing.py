@@ -18,11 +18,11 @@ from services.core.context import Context, open_context
 from services.core.errors import Broken, Busy, Invalid, Misconfigured, Refused
 from services.core.settings import load_settings
 from services.desk import prepare, refuse_weak_secrets
-from services.protection import catalog
-from services.protection.keys import Keys, key_id, keys_of
+from services.protection.index import catalog
 from services.protection.manifest import from_json, manifest_key, to_json
 from services.protection.model import PROTECTION_LOCK, Manifest, Part
-from services.protection.signing import signature_state, signed, unsigned
+from services.protection.sealing.keys import Keys, key_id, keys_of
+from services.protection.sealing.signing import signature_state, signed, unsigned
 from services.protection.stores import open_store
 from tests.services.test_encryption import made, with_settings
 

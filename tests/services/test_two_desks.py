@@ -11,7 +11,7 @@ import pytest
 from services import backup, retention
 from services.core.context import Context, open_context
 from services.core.settings import load_settings
-from services.protection import catalog
+from services.protection.index import catalog
 from services.protection.stores import open_store
 from services.shop.attach import attach
 from tests.conftest import Clock, person

@@ -18,11 +18,11 @@ from db.migrate import _known
 from services import backup, drill, restore, retention
 from services.core.context import Context, open_context
 from services.core.settings import Settings, load_settings
-from services.protection import catalog
+from services.protection.index import catalog
 from services.protection.model import Manifest
-from services.protection.retention import plan_prune
-from services.protection.retention_facts import gather
-from services.protection.retention_model import Policy
+from services.protection.retention.facts import gather
+from services.protection.retention.model import Policy
+from services.protection.retention.plan import plan_prune
 from tests.conftest import person
 from tests.drills import furnished_desk
 from tests.faults.scene import damage, do, facts

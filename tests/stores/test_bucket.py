@@ -15,8 +15,8 @@ from db.engine import read
 from services import doctor, store
 from services.core.context import Context, open_context
 from services.core.errors import Broken, Conflict, Denied, Invalid, Misconfigured
-from services.protection import bucket as bucket_room
-from services.protection.bucket import Verdict
+from services.protection.bucket import plan as bucket_room
+from services.protection.bucket.plan import Verdict
 from services.protection.stores.s3_bucket import BucketKeeper, Item
 from services.protection.stores.s3_client import place_of
 from services.protection.stores.s3_lifecycle import (

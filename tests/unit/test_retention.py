@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.protection.model import Part, Pin, SnapshotRow, Storage
-from services.protection.retention import plan_prune
-from services.protection.retention_model import Archive, Inventory, Policy, PrunePlan, Shared
+from services.protection.retention.model import Archive, Inventory, Policy, PrunePlan, Shared
+from services.protection.retention.plan import plan_prune
 
 NOW = datetime(2026, 11, 22, 9, 0, tzinfo=UTC)  # a Sunday
 DEFAULT = Policy(days=30, weeks=8, months=12, minimum=7)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from services.core.settings import PROJECT_ROOT
-from services.protection.archive_fees import (
+from services.protection.archive.fees import (
     EXPEDITED_GLADLY,
     INSTANT_PER_GIB,
     MINIMUM_DAYS,

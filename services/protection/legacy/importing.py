@@ -25,9 +25,9 @@ from services.core.access import Actor
 from services.core.context import Context
 from services.core.errors import Broken, Conflict, Misconfigured
 from services.core.jobs import JobHandle
-from services.protection import catalog, leftovers, matching
+from services.protection import leftovers, matching
 from services.protection.captured import Captured, Measured, captured
-from services.protection.keys import keys_of
+from services.protection.index import catalog
 from services.protection.legacy import archive, checks
 from services.protection.legacy.listing import REASON
 from services.protection.legacy.model import Kind, LegacyBackup, LegacyObject
@@ -41,6 +41,7 @@ from services.protection.model import (
     Part,
     VectorMatch,
 )
+from services.protection.sealing.keys import keys_of
 from services.protection.sending import Sender
 from services.protection.sources import chroma
 from services.protection.stores.base import PIECE, Store

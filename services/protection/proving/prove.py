@@ -21,7 +21,6 @@ from services.core.context import Context
 from services.core.errors import Broken, DeskError, Misconfigured, Transient
 from services.core.jobs import JobHandle
 from services.protection import matching
-from services.protection.keys import keys_of
 from services.protection.manifest import (
     MAX_MANIFEST_BYTES,
     from_json,
@@ -33,6 +32,7 @@ from services.protection.proving import aside, pictures, vectors
 from services.protection.proving.aside import Restored
 from services.protection.proving.evidence import Evidence, Step
 from services.protection.reading import component_of, fetch, picture_list
+from services.protection.sealing.keys import keys_of
 from services.protection.stores.base import Store
 from services.protection.workspace import require_room
 

@@ -22,10 +22,16 @@ from services.core import audit
 from services.core.access import Actor
 from services.core.context import Context
 from services.core.errors import Broken, DeskError
-from services.protection.keys import Keys, keys_of
 from services.protection.manifest import SNAPSHOT_ID
 from services.protection.proving.evidence import Drill, Step
-from services.protection.signing import SIGNATURE, canonical, parsed, signature_state, signed
+from services.protection.sealing.keys import Keys, keys_of
+from services.protection.sealing.signing import (
+    SIGNATURE,
+    canonical,
+    parsed,
+    signature_state,
+    signed,
+)
 from services.protection.stores.base import Store
 
 log = logging.getLogger("desk.drill")

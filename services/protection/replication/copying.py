@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from services.core.context import Context
 from services.core.errors import Broken, DeskError, Refused
 from services.core.jobs import JobHandle
-from services.protection import catalog
+from services.protection.index import catalog
 from services.protection.manifest import image_key, manifest_key
 from services.protection.replication import keeping
 from services.protection.replication.listing import (

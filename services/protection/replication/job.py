@@ -11,7 +11,7 @@ from services.core import audit, jobs
 from services.core.access import Actor
 from services.core.context import Context
 from services.core.errors import DeskError, Misconfigured, describe, exit_code
-from services.protection import catalog
+from services.protection.index import catalog
 from services.protection.model import PROTECTION_LOCK
 from services.protection.replication.copying import replicate, waiting
 from services.protection.replication.listing import ids_in

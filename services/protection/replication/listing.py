@@ -8,8 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from services.core.context import Context
 from services.core.errors import Broken
-from services.protection import catalog
-from services.protection.keys import keys_of
+from services.protection.index import catalog
 from services.protection.manifest import (
     MAX_MANIFEST_BYTES,
     from_json,
@@ -21,6 +20,7 @@ from services.protection.model import Manifest
 from services.protection.reading import picture_keys, picture_objects
 from services.protection.replication.model import CopyRow
 from services.protection.replication.objects import Item
+from services.protection.sealing.keys import keys_of
 from services.protection.stores.base import Store
 
 log = logging.getLogger("desk.copy")

@@ -19,7 +19,8 @@ from services.core.access import Actor
 from services.core.context import Context, prepare_folder
 from services.core.errors import Broken, DeskError, describe
 from services.core.jobs import JobHandle
-from services.protection import catalog, matching, snapshots
+from services.protection import matching, snapshots
+from services.protection.index import catalog
 from services.protection.model import Part
 from services.protection.reading import require_openable, require_way_back
 from services.protection.rescue import folders, putback, staging

@@ -23,7 +23,7 @@ from services.core.access import Actor
 from services.core.context import Clock, Context, open_context, prepare_folder, utc_now
 from services.core.errors import Broken, Conflict, DeskError, Misconfigured, Transient
 from services.core.settings import Settings
-from services.protection import catalog
+from services.protection.index import catalog
 from services.protection.model import Manifest, Part
 from services.protection.rescue import fresh_journal as journals
 from services.protection.rescue.boundary import reached

@@ -8,7 +8,7 @@ from itertools import groupby
 
 from services.core.context import Context
 from services.core.errors import Archived, Broken, DeskError, Invalid, Misconfigured
-from services.protection import catalog
+from services.protection.index import catalog
 from services.protection.manifest import SNAPSHOT_ID, manifest_prefix
 from services.protection.model import Component, Manifest
 from services.protection.rescue.execute import SAFETY

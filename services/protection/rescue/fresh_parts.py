@@ -19,7 +19,6 @@ from services.core.context import Context, prepare_folder
 from services.core.errors import Broken, Conflict, Misconfigured, Refused
 from services.protection import snapshots
 from services.protection.codec import unpack
-from services.protection.keys import keys_of
 from services.protection.model import Manifest, Part
 from services.protection.proving import vectors as vector_proof
 from services.protection.rescue import folders, staging
@@ -29,6 +28,7 @@ from services.protection.rescue.fresh_server import ServerPlane
 from services.protection.rescue.fresh_sqlite import ControlFile, ShopFile
 from services.protection.rescue.journal import FolderMove
 from services.protection.rescue.space import megabytes
+from services.protection.sealing.keys import keys_of
 from services.protection.stores.base import Store
 
 DATABASE, CONTROL = "the shop's database", "the desk's own database"

@@ -11,7 +11,7 @@ from typing import Any
 from services.core.access import Actor, Permission, require
 from services.core.errors import Invalid, Misconfigured
 from services.core.settings import Settings, load_settings, mask_url
-from services.protection.catalog import LATEST
+from services.protection.index.catalog import LATEST
 from services.protection.model import Part
 from services.protection.rescue import terminal
 from services.protection.rescue.fresh import Fresh, FreshOutcome, FreshPlan, bare_context

@@ -12,7 +12,8 @@ from pathlib import Path
 from db.engine import sqlite_url
 from services.core.context import Context, prepare_folder
 from services.core.errors import Broken
-from services.protection import catalog, snapshots
+from services.protection import snapshots
+from services.protection.index import catalog
 from services.protection.model import Manifest, Part
 from services.protection.rescue import journal as journals
 from services.protection.rescue import live as live_file

@@ -22,11 +22,11 @@ from services.core.context import Context, prepare_folder
 from services.core.errors import Broken
 from services.protection import snapshots, tar
 from services.protection.codec import unpack
-from services.protection.keys import keys_of
 from services.protection.model import Component, Manifest, Part, TableFacts
 from services.protection.rescue.boundary import reached
 from services.protection.rescue.folders import keep_links, staged, staging
 from services.protection.rescue.journal import FolderMove
+from services.protection.sealing.keys import keys_of
 from services.protection.stores.base import Store
 
 Watch = Callable[[float], None]

@@ -8,7 +8,7 @@ from datetime import datetime
 from services.core import jobs
 from services.core.context import Context
 from services.core.errors import DeskError
-from services.protection import catalog
+from services.protection.index import catalog
 from services.protection.model import Manifest, Part
 from services.protection.rescue.database import LiveState
 from services.protection.rescue.plan import RestorePlan, confirmation_word

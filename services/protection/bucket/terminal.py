@@ -5,7 +5,7 @@ from __future__ import annotations
 import textwrap
 
 from services.core.errors import EXIT_DONE, EXIT_FAILED
-from services.protection.bucket import NOT_DONE, BucketPlan, Verdict
+from services.protection.bucket.plan import NOT_DONE, BucketPlan, Verdict
 
 _WIDTH = 96
 

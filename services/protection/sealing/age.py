@@ -13,7 +13,7 @@ from pathlib import Path
 from threading import Condition, Thread
 from typing import Any
 
-from services.protection.keys import identities, recipient
+from services.protection.sealing.keys import identities, recipient
 from services.protection.stores.base import Readable
 
 PIECE = 1 << 20

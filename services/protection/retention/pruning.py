@@ -22,15 +22,17 @@ from services.core.context import Context
 from services.core.errors import Conflict
 from services.core.jobs import JobHandle
 from services.core.remembered import recall, remember
-from services.protection import leftovers, retention_facts, sweeping
-from services.protection.deleting import Deleting, Pruned
+from services.protection import leftovers
 from services.protection.manifest import data_key, manifest_key
-from services.protection.pins import pin_key
 from services.protection.replication.keeping import give_up
 from services.protection.rescue.boundary import reached
 from services.protection.rescue.recovery import recover_all
-from services.protection.retention import plan_prune
-from services.protection.retention_model import Hold, Policy, PrunePlan
+from services.protection.retention import facts as retention_facts
+from services.protection.retention import sweeping
+from services.protection.retention.deleting import Deleting, Pruned
+from services.protection.retention.model import Hold, Policy, PrunePlan
+from services.protection.retention.pins import pin_key
+from services.protection.retention.plan import plan_prune
 from services.protection.stores.base import Store
 
 CLOCKS_APART = timedelta(hours=1)

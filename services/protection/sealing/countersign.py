@@ -11,11 +11,11 @@ from services.core.access import Actor
 from services.core.context import Context
 from services.core.errors import Broken, Misconfigured
 from services.core.jobs import JobHandle
-from services.protection import indexed
-from services.protection.keys import key_id, keys_of
+from services.protection.index import indexed
 from services.protection.manifest import MAX_MANIFEST_BYTES, from_json, manifest_key
 from services.protection.model import Manifest, SnapshotRow
-from services.protection.signing import SIGNATURE, parsed, signature_state, signed
+from services.protection.sealing.keys import key_id, keys_of
+from services.protection.sealing.signing import SIGNATURE, parsed, signature_state, signed
 from services.protection.stores.base import Store
 
 

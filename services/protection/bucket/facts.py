@@ -11,8 +11,8 @@ from db.control import snapshots
 from db.engine import read
 from services.core.context import Context
 from services.core.errors import Misconfigured
-from services.protection.keys import keys_of
 from services.protection.model import Storage
+from services.protection.sealing.keys import keys_of
 from services.protection.stores.s3_client import place_of
 
 

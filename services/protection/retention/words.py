@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from services.protection.model import SnapshotRow
-from services.protection.retention_model import Policy
+from services.protection.retention.model import Policy
 
 
 @dataclass(frozen=True)

@@ -12,9 +12,9 @@ from db.control import snapshots
 from db.engine import read, write
 from db.shop import HEADLINE_TABLES
 from services.core.context import Context
-from services.protection.keys import Keys
 from services.protection.model import Manifest, Part, Pin, SnapshotRow, Storage
-from services.protection.signing import signature_state
+from services.protection.sealing.keys import Keys
+from services.protection.sealing.signing import signature_state
 
 
 def digest(ctx: Context, snapshot_id: str) -> str | None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import date
 
 from services.protection.model import DayMark, DayState
-from services.protection.retention_model import Decision, PrunePlan
+from services.protection.retention.model import Decision, PrunePlan
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from db.engine import read, write
 from services.core.context import Context
 from services.core.errors import DeskError
 from services.core.remembered import recall, remember
-from services.protection.archive_model import Retrieval, RetrievalState
+from services.protection.archive.model import Retrieval, RetrievalState
 from services.protection.manifest import data_key
 from services.protection.model import Storage
 from services.protection.stores import open_store

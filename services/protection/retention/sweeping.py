@@ -19,13 +19,14 @@ from db.control import stored_pictures
 from db.engine import write
 from services.core.context import Context
 from services.core.errors import DeskError, Transient
-from services.protection import catalog, retention_facts
-from services.protection.deleting import Deleting, Pruned
+from services.protection.index import catalog
 from services.protection.manifest import SNAPSHOT_ID, image_key
 from services.protection.model import Manifest, Part
-from services.protection.pins import pin_key, pin_prefix
 from services.protection.reading import picture_keys
 from services.protection.rescue.boundary import reached
+from services.protection.retention import facts as retention_facts
+from services.protection.retention.deleting import Deleting, Pruned
+from services.protection.retention.pins import pin_key, pin_prefix
 from services.protection.stores.base import Store, StoredObject
 
 ORPHAN_AGE = timedelta(days=1)

@@ -15,7 +15,7 @@ from services.core.access import Actor, Permission, require
 from services.core.context import Context
 from services.core.errors import Conflict, DeskError, Invalid
 from services.core.settings import Settings
-from services.protection import bucket_words as words
+from services.protection.bucket import words
 from services.protection.stores.s3_bucket import (
     Bucket,
     BucketKeeper,

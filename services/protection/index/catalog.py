@@ -20,8 +20,7 @@ from db.engine import read, write
 from services.core.context import Context
 from services.core.errors import Broken, DeskError, Invalid, Refused
 from services.core.remembered import recall, remember
-from services.protection import indexed, pins, searching
-from services.protection.keys import keys_of
+from services.protection.index import indexed, searching
 from services.protection.manifest import (
     MAX_MANIFEST_BYTES,
     from_json,
@@ -36,7 +35,9 @@ from services.protection.model import (
     SnapshotRow,
 )
 from services.protection.proving import records
-from services.protection.signing import Unsigned
+from services.protection.retention import pins
+from services.protection.sealing.keys import keys_of
+from services.protection.sealing.signing import Unsigned
 from services.protection.stores import open_store
 from services.protection.stores.base import Store
 

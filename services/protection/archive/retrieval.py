@@ -20,22 +20,22 @@ from services.core import audit
 from services.core.access import Actor, system_actor
 from services.core.context import Context
 from services.core.errors import Broken, Busy, DeskError, Invalid
-from services.protection import archive_fees as fees
-from services.protection import catalog
-from services.protection.archive_index import (
+from services.protection.archive import fees
+from services.protection.archive.index import (
     INSTANT_CLASS,
     as_retrieval,
     known,
     put_storage,
     rows,
 )
-from services.protection.archive_model import (
+from services.protection.archive.model import (
     OPEN,
     Offer,
     Options,
     Retrieval,
     RetrievalState,
 )
+from services.protection.index import catalog
 from services.protection.model import Manifest, Storage
 from services.protection.stores.base import (
     Access,

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from services.core.settings import Settings
-from services.protection.archive_fees import MINIMUM_DAYS
+from services.protection.archive.fees import MINIMUM_DAYS
 from services.protection.stores.s3_bucket import Bucket, Found, Item
 from services.protection.stores.s3_lifecycle import (
     ABORT_DAYS,

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
 
 from services.protection.model import SnapshotRow, Storage
-from services.protection.retention_model import (
+from services.protection.retention.model import (
     LEGACY_REASON,
     SAFETY_REASON,
     Archive,
@@ -28,7 +28,7 @@ from services.protection.retention_model import (
     PrunePlan,
     Shared,
 )
-from services.protection.retention_words import (
+from services.protection.retention.words import (
     BUCKETS,
     Bucket,
     clock,

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from services.core.errors import Broken, DeskError, Misconfigured, Refused
 from services.core.settings import Settings, mask_url
-from services.protection.recovery_sheet import Sheet, html
+from services.protection.sealing.recovery_sheet import Sheet, html
 
 IDENTITY = "identity.txt"
 RECOVERY = "recovery-identity.txt"

@@ -11,10 +11,11 @@ from services.core import audit, jobs
 from services.core.access import Actor
 from services.core.context import Context
 from services.core.errors import DeskError, describe, exit_code
-from services.protection import pruning, retention_facts
-from services.protection.deleting import Pruned
 from services.protection.model import PROTECTION_LOCK
-from services.protection.retention_model import PrunePlan
+from services.protection.retention import facts as retention_facts
+from services.protection.retention import pruning
+from services.protection.retention.deleting import Pruned
+from services.protection.retention.model import PrunePlan
 from services.protection.stores import open_store
 
 log = logging.getLogger("desk.retention")

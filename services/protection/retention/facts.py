@@ -12,10 +12,10 @@ from services.core import remembered
 from services.core.context import Context
 from services.core.errors import DeskError
 from services.core.jobs import JobState, recent
-from services.protection import catalog
+from services.protection.index import catalog
 from services.protection.manifest import SNAPSHOT_ID, data_key
 from services.protection.rescue.undo import newest_undoable
-from services.protection.retention_model import Archive, Inventory, Policy, Shared
+from services.protection.retention.model import Archive, Inventory, Policy, Shared
 from services.protection.stores.base import Store
 
 _RUN = "retention"

@@ -13,7 +13,7 @@ import re
 from typing import Any, Literal
 
 from services.core.errors import Broken
-from services.protection.keys import Keys, key_id
+from services.protection.sealing.keys import Keys, key_id
 
 MAX_MANIFEST_BYTES = 16 * 1024 * 1024
 """A real one has some kilobytes; more is not read."""

@@ -1,0 +1,1 @@
+"""Snapshots that lie in an archive class, and their way back."""

@@ -1,0 +1,1 @@
+"""How an S3 bucket is kept: looked at, planned, prepared."""

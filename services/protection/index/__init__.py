@@ -1,0 +1,1 @@
+"""What the control database knows of the snapshots in the store."""
