@@ -31,7 +31,7 @@ from tests.servers import S3Server
 KEEP = bool(os.environ.get("DESK_SCREENSHOTS"))
 FOLDER = PROJECT_ROOT / "docs" / "screenshots" if KEEP else OUTPUT
 DAYS = 34 if KEEP else 5
-PINNED = 2
+PINNED = 1
 ORDERS_A_DAY = 7
 BUCKET = "insightshop-backups"
 
