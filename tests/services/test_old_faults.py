@@ -58,6 +58,8 @@ def test_cleaning_up_after_a_failed_backup_takes_only_what_it_sent_itself(
     ctx, operator, kept, monkeypatch, after
 ):
     made, store = kept
+    with closing(sqlite3.connect(ctx.settings.shop_sqlite_path)) as database, database:
+        database.execute("UPDATE products SET stock_quantity = 0 WHERE id = 7")
     real, sent = sending.Sender.send, 0
 
     def full(self, *arguments, **more):

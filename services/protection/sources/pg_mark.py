@@ -34,7 +34,8 @@ _WRITES = """
 SELECT coalesce(sum(n_tup_ins + n_tup_upd + n_tup_del), 0)::text,
   (SELECT coalesce(stats_reset::text, '') FROM pg_stat_database
    WHERE datname = current_database())
-FROM pg_stat_all_tables WHERE schemaname <> 'pg_toast'
+FROM pg_stat_all_tables
+WHERE schemaname <> 'pg_toast' AND relname NOT IN ('pg_statistic', 'pg_statistic_ext_data')
 """
 _SEQUENCES = """
 SELECT schemaname, sequencename, last_value FROM pg_sequences ORDER BY schemaname, sequencename
