@@ -237,15 +237,11 @@ class CapturedFile:
             self._measuring.wait()
 
 
-class UnchangedFile:
-    """An SQLite database to which nobody wrote since the earlier snapshot."""
+class _AsItWas:
+    """What is known of a database to which nobody wrote since the earlier snapshot."""
 
-    engine_name, digest, unchanged = SQLITE, digests.DIGEST, True
-
-    def __init__(self, live: Path, earlier: Earlier) -> None:
-        self.table_names = frozenset(earlier.manifest.tables)
-        self.tools: dict[str, str] = {}
-        self._live, self._earlier = live, earlier
+    unchanged = True
+    _earlier: Earlier
 
     def measure(self) -> None:
         """It was, then."""
@@ -257,8 +253,23 @@ class UnchangedFile:
 
     def send(self, sender: Sender, part: Part, moved: Callable[[float], None]) -> Component:
         """The object that is there already."""
+        component = self._earlier.of(part)
+        if component is None:
+            raise RuntimeError("an unchanged database is one that an earlier snapshot holds")
+        sender.share([component])
         moved(1.0)
-        return share(sender, self._earlier, part)
+        return component
+
+
+class UnchangedFile(_AsItWas):
+    """An SQLite database to which nobody wrote since the earlier snapshot."""
+
+    engine_name, digest = SQLITE, digests.DIGEST
+
+    def __init__(self, live: Path, earlier: Earlier) -> None:
+        self.table_names = frozenset(earlier.manifest.tables)
+        self.tools: dict[str, str] = {}
+        self._live, self._earlier = live, earlier
 
     def engine(self) -> Engine:
         """Reads the live file; a write since then is seen."""
@@ -349,10 +360,8 @@ class CapturedServer:
         self._capture.close()
 
 
-class UnchangedServer(CapturedServer):
+class UnchangedServer(_AsItWas, CapturedServer):
     """A PostgreSQL database to which nobody wrote since the earlier snapshot."""
-
-    unchanged = True
 
     def __init__(
         self, url: str, capture: postgres.Capture, earlier: Earlier, mark: dict[str, str]
@@ -360,28 +369,6 @@ class UnchangedServer(CapturedServer):
         super().__init__(url, capture)
         self._earlier, self._mark = earlier, mark
 
-    def measure(self) -> None:
-        """It was, then."""
-
-    def measured(self) -> Measured:
-        """As it was then."""
-        manifest = self._earlier.manifest
-        return Measured(manifest.tables, manifest.foreign_key_violations)
-
-    def send(self, sender: Sender, part: Part, moved: Callable[[float], None]) -> Component:
-        """The object that is there already."""
-        moved(1.0)
-        return share(sender, self._earlier, part)
-
     def marks(self) -> dict[str, Any]:
         """Those that it was recognised by."""
         return {SERVER: self._mark}
-
-
-def share(sender: Sender, earlier: Earlier, part: Part) -> Component:
-    """Point to an object that is there already."""
-    component = earlier.of(part)
-    if component is None:
-        raise RuntimeError("an unchanged database is one that an earlier snapshot holds")
-    sender.share([component])
-    return component

@@ -295,7 +295,7 @@ def test_a_second_store_that_is_the_first_is_refused_in_words(
 def test_stores_that_only_look_alike_are_two(settings):
     for first, second in (("s3://a/x", "s3://a/xy"), ("s3://a", "s3://b"), ("file:/a", "file:/ab")):
         urls = {"backup_store_url": first, "backup_copy_url": second}
-        open_store(settings.model_copy(update=urls), place="copy")
+        assert open_store(settings.model_copy(update=urls), place="copy").url == second
 
 
 def test_a_folder_and_the_server_that_serves_it_are_one_place(desk, to_s3, operator, rclone_server):

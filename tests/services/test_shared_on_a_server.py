@@ -61,6 +61,12 @@ def test_whatever_a_dump_would_hold_differently_is_dumped(ctx, operator, stateme
     assert Part.DATABASE not in shared(back_up(ctx, operator))
 
 
+def test_large_objects_are_in_no_digest_so_a_database_that_has_some_is_dumped(ctx, operator):
+    run(ctx, "SELECT lo_from_bytea(0, 'first')")
+    back_up(ctx, operator)
+    assert Part.DATABASE not in shared(back_up(ctx, operator))
+
+
 def test_counters_that_were_reset_or_lag_hide_nothing(ctx, operator, monkeypatch):
     monkeypatch.setattr(pg_mark, "writes", lambda _connection: "always the same")
     back_up(ctx, operator)

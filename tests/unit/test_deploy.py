@@ -54,7 +54,8 @@ def test_the_drill_unit_and_the_crontab_call_the_door_as_it_is():
 def test_the_crontab_looks_after_the_archive_with_the_door_as_it_is():
     lines = (DEPLOY / "crontab").read_text().splitlines()
     (call,) = [line for line in lines if "services/store.py" in line and line[0].isdigit()]
-    store._parser().parse_args(call.split("services/store.py")[1].split())
+    options = store._parser().parse_args(call.split("services/store.py")[1].split())
+    assert options.command == "poll"
 
 
 def test_every_timer_has_its_service_and_every_page_of_the_readme_its_file():

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -36,7 +37,7 @@ _COMPANIONS = ("-wal", "-journal", "-shm")
 _SHOWN = 4
 
 
-class _File:
+class _File(ABC):
     """A place for an SQLite file; a symbolic link is followed."""
 
     def __init__(
@@ -57,9 +58,9 @@ class _File:
         """See `Plane.where`."""
         return str(self.live)
 
+    @abstractmethod
     def counts(self, table: str) -> bool:
         """Whether the rows of a table are something that somebody could miss."""
-        raise NotImplementedError
 
     def wants(self) -> list[tuple[Path, int]]:
         """See `Plane.wants`."""
@@ -129,13 +130,13 @@ class _File:
             raise Broken(f"{self.live} lacks tables where it stands now.")
         return f"{len(found)} tables of {self.what}"
 
+    @abstractmethod
     def tables(self) -> set[str]:
         """What it has to hold."""
-        raise NotImplementedError
 
+    @abstractmethod
     def mode(self) -> int:
         """Who may read and write the file."""
-        raise NotImplementedError
 
     def _fetch(self, target: Path) -> None:
         """Bring the file, unless an earlier attempt did."""

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import secrets
 import subprocess
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
@@ -91,5 +92,8 @@ def schema_digest(url: str, command: Sequence[str], connection: Connection[Any])
     lines = made.stdout.decode("utf-8", "surrogateescape").splitlines()
     told = [line for line in lines if line and not line.startswith(_NO_SCHEMA)]
     with said():
+        if connection.execute("SELECT 1 FROM pg_largeobject_metadata LIMIT 1").fetchone():
+            # No digest holds what is in them: a database that has some is dumped each time.
+            told.append(secrets.token_hex(16))
         told += [json.dumps(row, default=str) for row in connection.execute(_SEQUENCES)]
     return hashlib.sha256("\n".join(told).encode("utf-8", "surrogateescape")).hexdigest()
