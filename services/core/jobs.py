@@ -11,14 +11,11 @@ import enum
 import logging
 import os
 import secrets
-import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
-from types import FrameType
 from typing import Any
 
 from sqlalchemy import Update, insert, select, update
@@ -26,7 +23,7 @@ from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
 from db.control import jobs
 from db.engine import read, write
-from services.core import audit, liveness
+from services.core import audit, liveness, stopping
 from services.core.access import Actor, ActorKind, system_actor
 from services.core.context import Context
 from services.core.errors import Busy, DeskError, describe
@@ -89,11 +86,6 @@ class Stopped(DeskError):
     """The job was asked to stop (SIGTERM or SIGINT) and cleaned up."""
 
 
-class _Stop(BaseException):
-    """Raised where the signal finds the work. No `Exception`: libraries swallow those where
-    they tidy up (a connection that goes back to its pool), and the signal would be lost."""
-
-
 class JobHandle:
     """What the work uses to say where it is. Safe to call from any thread."""
 
@@ -114,7 +106,11 @@ class JobHandle:
         Args:
             text: what happens now, in words for a person.
             fraction: of the whole job, 0 to 1, or None where it can't be known.
+
+        Raises:
+            stopping.Stop: the process was asked to stop.
         """
+        stopping.check()
         with self._guard:
             self._step, self._fraction = text, fraction
         self.say(text)
@@ -126,7 +122,11 @@ class JobHandle:
 
         Args:
             fraction: of the whole job, 0 to 1.
+
+        Raises:
+            stopping.Stop: the process was asked to stop.
         """
+        stopping.check()
         with self._guard:
             self._fraction = min(max(fraction, 0.0), 1.0)
             text = self._step
@@ -220,7 +220,8 @@ def run(
 ) -> Job:
     """Do the work of a job in this process and write how it ended.
 
-    SIGTERM and SIGINT end the work where it is; it cleans up as for any error.
+    SIGTERM and SIGINT end the work at its next step or progress (`stopping`); it cleans up as
+    for any error.
 
     Args:
         work: gets a handle, returns a JSON-serialisable result.
@@ -238,9 +239,9 @@ def run(
         handle = JobHandle(ctx, job.id, watcher)
         handle._beat.start()
         try:
-            with _signals_raise():
+            with stopping.heard():
                 result = work(handle)
-        except _Stop as stop:
+        except stopping.Stop as stop:
             stopped = Stopped(
                 f"The job was asked to stop ({stop}) and cleaned up.",
                 "Start it again when you are ready.",
@@ -390,26 +391,6 @@ def _end(
     values["ended_at"] = ctx.now()
     with write(ctx.control) as connection:
         connection.execute(update(jobs).where(jobs.c.id == job.id).values(**values))
-
-
-@contextmanager
-def _signals_raise() -> Iterator[None]:
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def stop(number: int, _frame: FrameType | None) -> None:
-        # A second signal must not interrupt the cleaning up.
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
-        raise _Stop(signal.Signals(number).name)
-
-    before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def _job(row: Any) -> Job:

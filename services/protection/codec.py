@@ -15,6 +15,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
+from services.core import stopping
 from services.core.errors import Broken, Misconfigured
 from services.protection.model import Component
 from services.protection.sealing.age import PIECE, Decrypting, Encrypting, Unopened
@@ -80,6 +81,7 @@ class PackingReader(io.RawIOBase):
         pieces: list[bytes] = []
         have = 0
         while not self._ended and (wanted < 0 or have < wanted):
+            stopping.check()
             piece = self._stored.read(PIECE if wanted < 0 else wanted - have)
             self._ended = not piece
             have += len(piece)
@@ -202,6 +204,7 @@ def _unpack(
     try:
         # One byte more than the manifest allows is asked for, so that a bomb shows itself.
         while piece := plain.read(min(PIECE, component.plain_bytes - plain.count + 1)):
+            stopping.check()
             if plain.count > component.plain_bytes:
                 raise _broken(component, f"unpacks to more than {component.plain_bytes} bytes")
             if target is not None:

@@ -335,15 +335,16 @@ def test_a_picture_that_changes_while_it_is_sent_again_leaves_what_lay_there(
 def slow_backup(ctx, shop):
     """A backup process that has sent something and now waits; gives the process."""
     waiting = (
-        "import sys, time\n"
+        "import sys\n"
         "from services import backup\n"
+        "from services.core import stopping\n"
         "from services.protection import sending\n"
         "real = sending.Sender.send\n"
         "def slow(self, name, *args, **more):\n"
         "    done = real(self, name, *args, **more)\n"
         "    if name.startswith('control'):\n"
         "        print('half way', flush=True)\n"
-        "        time.sleep(120)\n"
+        "        stopping.pause(120)\n"
         "    return done\n"
         "sending.Sender.send = slow\n"
         "sys.exit(backup.main(['--json']))\n"

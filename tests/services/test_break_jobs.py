@@ -12,7 +12,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import replace
 from datetime import timedelta
 
@@ -22,7 +22,7 @@ from sqlalchemy import update
 from db.control import jobs as rows
 from db.engine import write
 from services import backup, restore
-from services.core import audit, jobs, liveness, spawning
+from services.core import audit, jobs, liveness, spawning, stopping
 from services.core.context import open_context
 from services.core.errors import Broken, Busy, Conflict
 from services.core.settings import PROJECT_ROOT
@@ -282,19 +282,63 @@ def test_a_control_database_deleted_under_a_backup_is_said_and_the_backup_is_fou
         anew.close()
 
 
-def test_a_stop_signal_is_not_lost_in_a_library_that_swallows_errors(ctx, operator):
-    """As SQLAlchemy's pool does while it takes a connection back."""
+def test_a_stop_signal_waits_for_a_safe_place_and_is_not_lost_where_it_was_swallowed(ctx, operator):
     job = jobs.create(ctx, operator, "backup", lock=LOCK)
+    passed: list[str] = []
 
-    def work(_handle: jobs.JobHandle) -> dict[str, object]:
+    def work(handle: jobs.JobHandle) -> dict[str, object]:
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(0.01)
+        passed.append("not struck in the middle")
         try:
-            os.kill(os.getpid(), signal.SIGTERM)
-            time.sleep(5)
-        except Exception:
-            pytest.fail("swallowed")
+            raise ValueError("something failed on its own")
+        except ValueError:
+            handle.step("Tidying up after it")
+            passed.append("tidied up")
+        with suppress(BaseException):
+            handle.progress(0.5)
+            passed.append("never here")
+        handle.step("Going on as if nothing was")
+        passed.append("never here")
         return {}
 
     with pytest.raises(jobs.Stopped, match="asked to stop"):
         jobs.run(ctx, job, work)
+    assert passed == ["not struck in the middle", "tidied up"]
     ended = jobs.get(ctx, job.id)
     assert ended.state is jobs.JobState.FAILED and "SIGTERM" in ended.error
+    stopping.check()  # the next job is not asked
+
+
+def test_a_job_in_a_job_does_not_forget_that_both_were_asked_to_stop(ctx, operator):
+    outer, inner = (jobs.create(ctx, operator, "drill") for _ in range(2))
+
+    def work(handle: jobs.JobHandle) -> dict[str, object]:
+        def within(_handle: jobs.JobHandle) -> dict[str, object]:
+            os.kill(os.getpid(), signal.SIGTERM)
+            return {}
+
+        jobs.run(ctx, inner, within)
+        handle.step("The next one")
+        return {}
+
+    with pytest.raises(jobs.Stopped):
+        jobs.run(ctx, outer, work)
+
+
+def test_a_second_stop_signal_ends_the_process_at_once():
+    """Work that comes to no safe place can still be ended by who may not use kill -9."""
+    child = (
+        "import os, signal, time\n"
+        "from services.core import stopping\n"
+        "with stopping.heard():\n"
+        "    os.kill(os.getpid(), signal.SIGINT)\n"
+        "    print('still here', flush=True)\n"
+        "    os.kill(os.getpid(), signal.SIGINT)\n"
+        "    time.sleep(60)\n"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", child], cwd=PROJECT_ROOT, capture_output=True, text=True, timeout=30
+    )
+    assert ended.returncode == 128 + signal.SIGINT
+    assert ended.stdout == "still here\n" and "next start tidies up" in ended.stderr

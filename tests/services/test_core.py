@@ -139,7 +139,9 @@ ctx = open_context()
 def work(handle):
     handle.step("Sleeping", 0.1)
     print("ready", flush=True)
-    time.sleep(60)
+    for moment in range(600):
+        time.sleep(0.1)
+        handle.progress(moment / 600)
     return {}
 jobs.run(ctx, jobs.get(ctx, sys.argv[1]), work)
 """

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from db.engine import read_only_sqlite
+from services.core import stopping
 from services.core.errors import Broken, DeskError, Misconfigured, Transient
 from services.protection import digests, references
 from services.protection.model import TableFacts
@@ -215,7 +216,8 @@ def _shared_lock(
             if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY:
                 raise
             give_up(sqlite3.SQLITE_BUSY, 0, 0)
-            time.sleep(0.1)
+        # Outside the handler: in there nobody is asked to stop.
+        stopping.pause(0.1)
     try:
         yield
     finally:
