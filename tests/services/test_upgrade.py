@@ -5,24 +5,26 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import Connection, make_url, text
+from sqlalchemy import Connection, inspect, make_url, text
 
-from db.engine import control_engine, write
+from db.engine import control_engine, read, write
 from db.migrate import _known
 from services import backup, drill, restore, retention
 from services.core.context import Context, open_context
 from services.core.settings import Settings, load_settings
 from services.protection.index import catalog
-from services.protection.model import Manifest
+from services.protection.model import Component, Manifest
 from services.protection.retention.facts import gather
 from services.protection.retention.model import Policy
 from services.protection.retention.plan import plan_prune
+from services.protection.stores import open_store
 from tests.conftest import person
 from tests.drills import furnished_desk
 from tests.faults.scene import damage, do, facts
@@ -69,12 +71,12 @@ def old(request, tmp_path: Path, made: Manifest) -> Settings:
     return settings
 
 
-def _first_revision(connection: Connection) -> None:
+def _first_revision(connection: Connection, *, back: bool = False) -> None:
     from alembic import command
 
     config = _known(None, "control", "c0002")
     config.attributes["connection"] = connection
-    command.upgrade(config, "c0001")
+    (command.downgrade if back else command.upgrade)(config, "c0001")
 
 
 def _list(connection: Connection, settings: Settings, made: Manifest) -> None:
@@ -125,6 +127,50 @@ def test_what_was_called_verified_is_read_back_and_everything_goes_on(upgraded, 
     assert catalog.find(upgraded, made.id).verified_at is not None
     newer = backup.run(upgraded, OPERATOR).result["snapshot"]
     drill.run(upgraded, OPERATOR, newer)
+
+
+def test_back_to_the_version_before_and_on_again_every_row_is_as_it_was(old, made):
+    before = _rows(old)
+    with closing(open_context(old)) as context:
+        drill.run(context, OPERATOR, made.id)
+        encrypted = replace(made, id="20261225T020000Z-aaaa", components=_encrypted(made))
+        catalog.record(context, encrypted, b"{}")
+    _back(old)
+    after = _rows(old)
+    assert {row["id"]: row for row in after["snapshots"]}.keys() == {made.id, encrypted.id}
+    for name, rows in before.items():
+        assert all(row in after[name] for row in rows), name
+    with closing(open_context(old)) as context:
+        assert catalog.find(context, encrypted.id).encrypted
+        catalog.refresh(context, open_store(old))
+        row = catalog.find(context, made.id)
+        assert (row.read_back_at, row.encrypted) == (made.created_at, False)
+        # Its table went with the version, and the store brought the proof back.
+        assert row.verified_at is not None
+
+
+def _rows(settings: Settings) -> dict[str, list[dict[str, Any]]]:
+    engine = control_engine(settings.control_url)
+    with read(engine) as connection:
+        found = {
+            table: [
+                dict(row._mapping) for row in connection.execute(text(f"SELECT * FROM {table}"))
+            ]
+            for table in inspect(connection).get_table_names()
+        }
+    engine.dispose()
+    return found
+
+
+def _back(settings: Settings) -> None:
+    engine = control_engine(settings.control_url)
+    with write(engine) as connection:
+        _first_revision(connection, back=True)
+    engine.dispose()
+
+
+def _encrypted(made: Manifest) -> tuple[Component, ...]:
+    return tuple(replace(each, name=f"{each.name}.age") for each in made.components)
 
 
 def test_the_first_run_of_retention_keeps_the_last_one_that_was_read_back(upgraded, made):

@@ -35,6 +35,10 @@ def upgrade() -> None:
         batch_op.add_column(sa.Column('copied_at', sa.DateTime(timezone=True), nullable=True))
         batch_op.add_column(sa.Column('copy_error', sa.Text(), nullable=True))
         batch_op.add_column(sa.Column('unmatched', sa.JSON(), nullable=True))
+    # None of the version before is encrypted; those are from a desk that went back to it.
+    op.execute(
+        "UPDATE snapshots SET encrypted = true WHERE CAST(components AS TEXT) LIKE '%.age\"%'"
+    )
     with op.batch_alter_table('snapshots', schema=None) as batch_op:
         batch_op.create_index(
             'ix_snapshots_instance_newest', ['instance', 'created_at', 'id'], unique=False
@@ -87,4 +91,30 @@ def upgrade() -> None:
     with op.batch_alter_table('retrievals', schema=None) as batch_op:
         batch_op.create_index(
             batch_op.f('ix_retrievals_snapshot_id'), ['snapshot_id'], unique=False
+        )
+
+
+def downgrade() -> None:
+    """What was read back is called verified again; drills, pins and copies lie in the stores,
+    and are found there after the next upgrade."""
+    with op.batch_alter_table('retrievals', schema=None) as batch_op:
+        batch_op.drop_index(batch_op.f('ix_retrievals_snapshot_id'))
+    op.drop_table('retrievals')
+    op.drop_table('stored_pictures')
+    with op.batch_alter_table('drills', schema=None) as batch_op:
+        batch_op.drop_index(batch_op.f('ix_drills_at'))
+        batch_op.drop_index(batch_op.f('ix_drills_snapshot_id'))
+    op.drop_table('drills')
+    with op.batch_alter_table('snapshots', schema=None) as batch_op:
+        batch_op.drop_index('ix_snapshots_instance_newest')
+    with op.batch_alter_table('snapshots', schema=None) as batch_op:
+        for name in (
+            'unmatched', 'copy_error', 'copied_at', 'storage', 'pin', 'encrypted', 'signed',
+            'drill_seconds', 'verified_at',
+        ):
+            batch_op.drop_column(name)
+    with op.batch_alter_table('snapshots', schema=None) as batch_op:
+        batch_op.alter_column(
+            'read_back_at', new_column_name='verified_at',
+            existing_type=sa.DateTime(timezone=True), existing_nullable=True,
         )
