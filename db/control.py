@@ -227,6 +227,57 @@ retrievals = Table(
     Column("error", Text),
 )
 
+alerts = Table(
+    "alerts",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("instance", String(64), nullable=False),
+    Column("rule", String(60), nullable=False),
+    Column("subject", String(200), nullable=False),  # what of several: a disk, a snapshot
+    Column("state", String(20), nullable=False),  # pending, firing, resolved
+    Column("severity", String(20), nullable=False),  # bad, warning
+    Column("message", Text, nullable=False),
+    Column("hint", Text, nullable=False),
+    Column("since", UtcDateTime, nullable=False),  # of the trouble, as far as it is known
+    Column("opened_at", UtcDateTime, nullable=False),  # first seen
+    Column("seen_at", UtcDateTime, nullable=False),  # last seen
+    Column("fired_at", UtcDateTime),
+    Column("resolved_at", UtcDateTime),
+    Column("acknowledged_at", UtcDateTime),
+    Column("acknowledged_by", String(120)),
+    Column("comment", Text),
+    Column("muted_until", UtcDateTime),
+    Column("muted_by", String(120)),
+    # One open alert of each kind and subject; the migration says the same to PostgreSQL.
+    Index(
+        "uq_alerts_open",
+        "instance",
+        "rule",
+        "subject",
+        unique=True,
+        sqlite_where=text("state IN ('pending', 'firing')"),
+    ),
+    Index("ix_alerts_instance_opened", "instance", "opened_at"),
+)
+
+alert_changes = Table(
+    "alert_changes",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("alert_id", ForeignKey(alerts.c.id), nullable=False, index=True),
+    Column("at", UtcDateTime, nullable=False),
+    Column("what", String(20), nullable=False),  # pending, firing, resolved, acknowledged, muted
+    Column("who", String(120), nullable=False, default=""),
+    Column("note", Text, nullable=False, default=""),
+    # Whether somebody is to be told: none, due, sending, delivered, given up.
+    Column("delivery", String(20), nullable=False, index=True),
+    Column("attempts", Integer, nullable=False, default=0),
+    Column("next_try_at", UtcDateTime),  # while it is being sent: when the claim ends
+    Column("reached", JSON, nullable=False),  # targets that took it, never their addresses
+    Column("delivered_at", UtcDateTime),
+    Column("delivery_error", Text),
+)
+
 samples = Table(
     "samples",
     metadata,

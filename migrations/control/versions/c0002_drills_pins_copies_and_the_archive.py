@@ -93,10 +93,69 @@ def upgrade() -> None:
             batch_op.f('ix_retrievals_snapshot_id'), ['snapshot_id'], unique=False
         )
 
+    op.create_table('alerts',
+    sa.Column('id', sa.Integer(), nullable=False),
+    sa.Column('instance', sa.String(length=64), nullable=False),
+    sa.Column('rule', sa.String(length=60), nullable=False),
+    sa.Column('subject', sa.String(length=200), nullable=False),
+    sa.Column('state', sa.String(length=20), nullable=False),
+    sa.Column('severity', sa.String(length=20), nullable=False),
+    sa.Column('message', sa.Text(), nullable=False),
+    sa.Column('hint', sa.Text(), nullable=False),
+    sa.Column('since', sa.DateTime(timezone=True), nullable=False),
+    sa.Column('opened_at', sa.DateTime(timezone=True), nullable=False),
+    sa.Column('seen_at', sa.DateTime(timezone=True), nullable=False),
+    sa.Column('fired_at', sa.DateTime(timezone=True), nullable=True),
+    sa.Column('resolved_at', sa.DateTime(timezone=True), nullable=True),
+    sa.Column('acknowledged_at', sa.DateTime(timezone=True), nullable=True),
+    sa.Column('acknowledged_by', sa.String(length=120), nullable=True),
+    sa.Column('comment', sa.Text(), nullable=True),
+    sa.Column('muted_until', sa.DateTime(timezone=True), nullable=True),
+    sa.Column('muted_by', sa.String(length=120), nullable=True),
+    sa.PrimaryKeyConstraint('id', name=op.f('pk_alerts'))
+    )
+    still_open = sa.text("state IN ('pending', 'firing')")
+    with op.batch_alter_table('alerts', schema=None) as batch_op:
+        batch_op.create_index(
+            'uq_alerts_open', ['instance', 'rule', 'subject'], unique=True,
+            sqlite_where=still_open, postgresql_where=still_open,
+        )
+        batch_op.create_index(
+            'ix_alerts_instance_opened', ['instance', 'opened_at'], unique=False
+        )
+
+    op.create_table('alert_changes',
+    sa.Column('id', sa.Integer(), nullable=False),
+    sa.Column('alert_id', sa.Integer(), nullable=False),
+    sa.Column('at', sa.DateTime(timezone=True), nullable=False),
+    sa.Column('what', sa.String(length=20), nullable=False),
+    sa.Column('who', sa.String(length=120), nullable=False),
+    sa.Column('note', sa.Text(), nullable=False),
+    sa.Column('delivery', sa.String(length=20), nullable=False),
+    sa.Column('attempts', sa.Integer(), nullable=False),
+    sa.Column('next_try_at', sa.DateTime(timezone=True), nullable=True),
+    sa.Column('reached', sa.JSON(), nullable=False),
+    sa.Column('delivered_at', sa.DateTime(timezone=True), nullable=True),
+    sa.Column('delivery_error', sa.Text(), nullable=True),
+    sa.ForeignKeyConstraint(
+        ['alert_id'], ['alerts.id'], name=op.f('fk_alert_changes_alert_id_alerts')
+    ),
+    sa.PrimaryKeyConstraint('id', name=op.f('pk_alert_changes'))
+    )
+    with op.batch_alter_table('alert_changes', schema=None) as batch_op:
+        batch_op.create_index(
+            batch_op.f('ix_alert_changes_alert_id'), ['alert_id'], unique=False
+        )
+        batch_op.create_index(
+            batch_op.f('ix_alert_changes_delivery'), ['delivery'], unique=False
+        )
+
 
 def downgrade() -> None:
     """What was read back is called verified again; drills, pins and copies lie in the stores,
     and are found there after the next upgrade."""
+    op.drop_table('alert_changes')
+    op.drop_table('alerts')
     with op.batch_alter_table('retrievals', schema=None) as batch_op:
         batch_op.drop_index(batch_op.f('ix_retrievals_snapshot_id'))
     op.drop_table('retrievals')
