@@ -14,8 +14,8 @@ from services.core.access import Actor, Permission
 from services.core.context import Context
 from services.protection import matching
 from services.watch import samples
+from services.watch.judging import DISK_LOW
 from services.watch.metrics import MAIN_TABLES, METRICS, Unit
-from services.watch.posture import DISK_LOW
 from services.watch.samples import Series
 from ui import charts, tables
 from ui import format as form

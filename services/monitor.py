@@ -26,7 +26,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from services.core.access import Actor, Permission, command_line_actor, require
 from services.core.context import Context, open_context
 from services.core.databases import shop_error
-from services.core.errors import EXIT_DONE, EXIT_USAGE, Broken, describe, exit_code
+from services.core.errors import EXIT_DONE, EXIT_USAGE, Broken, Refused, describe, exit_code
 from services.protection import matching
 from services.protection.index import catalog
 from services.protection.model import SnapshotRow
@@ -35,13 +35,17 @@ from services.protection.replication import status as replication
 from services.shop.attach import ShopState, status
 from services.watch import facts as watched
 from services.watch import samples
-from services.watch.posture import Facts, Posture, Proof, Recovery, Snapshot, Trouble, judge
+from services.watch.facts import failed_test_restore
+from services.watch.judging import judge
+from services.watch.posture import Facts, Posture, Proof, Recovery, Snapshot, Trouble
 from services.watch.samples import Reading
 
 log = logging.getLogger("desk.monitor")
 
 SAMPLE_AFTER = timedelta(minutes=15)
 """A page that shows samples takes a fresh one when the newest is older."""
+MOST_FAILED_PROOFS = 10
+"""More damaged backups than this are told by these."""
 
 
 def sample(ctx: Context, actor: Actor) -> tuple[Reading, ...]:
@@ -104,7 +108,7 @@ def gather(ctx: Context, actor: Actor) -> Facts:
         newest_trusted=_snapshot(trusted.rows),
         first_backup_at=catalog.first_made_at(ctx),
         last_proof=proof,
-        failed_proof=_failed_proof(ctx),
+        failed_proofs=_failed_proofs(ctx),
         damaged=catalog.page(ctx, state="damaged", rows=1).total,
         mismatch=matching.mismatch(listed.rows[0].missing_vectors, listed.rows[0].stray_vectors)
         if listed.rows
@@ -160,16 +164,28 @@ def _last_proof(ctx: Context) -> Proof | None:
     return None if drill is None else Proof(drill.snapshot_id, drill.at, drill.seconds)
 
 
-def _failed_proof(ctx: Context) -> Trouble | None:
-    """The newest drill that failed, unless one of the same store has passed since."""
-    failed = records.newest(ctx, passed=False)
-    if failed is None:
-        return None
-    passed = records.newest(ctx, passed=True, place=failed.place)
-    if passed is not None and passed.at > failed.at:
-        return None
-    said = f"The test restore of {failed.snapshot_id} failed. {failed.error or ''}"
-    return Trouble(failed.at, said.strip())
+def _failed_proofs(ctx: Context) -> tuple[Trouble, ...]:
+    """Backups whose test restore failed, unless one of the same store has passed since."""
+    if records.newest(ctx, passed=False) is None:
+        return ()
+    found: dict[str, Trouble] = {}
+    for place in records.PLACES:
+        passed = records.newest(ctx, passed=True, place=place)
+        for drill in records.history(ctx, place=place):
+            if passed is not None and drill.at <= passed.at:
+                break
+            told = failed_test_restore(drill.place, drill.snapshot_id, drill.at, drill.error)
+            if told.subject not in found and _is_listed(ctx, drill.snapshot_id):
+                found[told.subject] = told
+    return tuple(found.values())[:MOST_FAILED_PROOFS]
+
+
+def _is_listed(ctx: Context, snapshot_id: str) -> bool:
+    try:
+        catalog.find(ctx, snapshot_id)
+    except Refused:
+        return False
+    return True
 
 
 def _recovery(restore: Recovery | None, proof: Proof | None) -> Recovery | None:

@@ -109,6 +109,13 @@ def failed_backup(ctx: Context) -> Trouble | None:
     return Trouble(row.ended_at, row.error or "", row.hint or "")
 
 
+def failed_test_restore(place: str, snapshot_id: str, at: datetime, error: str | None) -> Trouble:
+    """A drill that did not pass, in words; `place` is the store that the backup was read from."""
+    where = " from the second store" if place == "copy" else ""
+    said = f"The test restore of {snapshot_id}{where} failed. {error or ''}".strip()
+    return Trouble(at, said, subject=f"{place} {snapshot_id}")
+
+
 def interrupted_restore(ctx: Context) -> Trouble | None:
     """The last restore, where it was cut off and nothing has settled it since."""
     row = _last_job(ctx, ("restore",))

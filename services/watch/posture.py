@@ -1,21 +1,10 @@
-"""Is the data safe? A pure judgement over facts: the same facts always give the same words."""
+"""The words of "is the data safe?": the facts that are judged, and what a judgement is made of."""
 
 from __future__ import annotations
 
 import enum
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
-
-STALE = timedelta(hours=26)
-"""A daily backup that is two hours late. Older than this, what would be lost is too much."""
-PROOF_LASTS = timedelta(days=30)
-"""Without a passed test restore for so long, what is stored is believed and not known."""
-NEW_DESK = timedelta(days=7)
-"""So long after the first backup a desk need not have proven one."""
-DISK_LOW = 0.10
-"""Below this share of free space a disk needs attention."""
-DISK_FULL = 0.03
-"""Below this the next backup or order may not fit."""
+from datetime import datetime
 
 
 class State(enum.StrEnum):
@@ -83,6 +72,7 @@ class Trouble:
     at: datetime | None  # None: it is so now, and nobody knows since when
     message: str
     hint: str = ""
+    subject: str = ""  # which of several
 
 
 @dataclass(frozen=True)
@@ -107,7 +97,7 @@ class Facts:
     newest_trusted: Snapshot | None = None  # read back in full, or proven by a drill
     first_backup_at: datetime | None = None
     last_proof: Proof | None = None
-    failed_proof: Trouble | None = None  # a drill that failed, and none passed since
+    failed_proofs: tuple[Trouble, ...] = ()  # drills that failed, and none passed since
     damaged: int = 0  # backups that are known to be
     mismatch: str = ""  # what does not match between vectors and products, newest backup
     can_open: bool = True  # not encrypted, or this machine holds the identity
@@ -127,7 +117,7 @@ class Facts:
 
 @dataclass(frozen=True)
 class Finding:
-    """Something that needs attention."""
+    """Something that needs attention. Code and subject name it, however it is put into words."""
 
     code: str
     tone: Tone
@@ -135,6 +125,8 @@ class Finding:
     hint: str
     since: datetime | None
     action: Action | None
+    subject: str = ""  # which of several: a disk, a backup
+    covered: bool = False  # it stands, but a worse finding says enough
 
 
 @dataclass(frozen=True)
@@ -144,291 +136,9 @@ class Posture:
     state: State
     recovery_point: Snapshot | None  # what you would get back
     findings: tuple[Finding, ...] = field(default=())
+    covered: tuple[Finding, ...] = field(default=())  # those that need not be shown
 
     @property
     def risks(self) -> tuple[Finding, ...]:
         """The findings that make the state "at risk"."""
         return tuple(finding for finding in self.findings if finding.tone is Tone.BAD)
-
-
-def judge(facts: Facts, now: datetime) -> Posture:
-    """Say whether the data is safe, and why not where it isn't.
-
-    What you would get back is the newest snapshot that was read back in full or proven; only
-    where none was, the newest one that was made, and then the state is not "safe". Nor is it
-    when the last test restore that passed is older than `PROOF_LASTS`; a desk whose first
-    backup is younger than `NEW_DESK` only has it pointed out.
-
-    Args:
-        facts: as gathered at `now`.
-        now: aware.
-    """
-    findings = [
-        *_about_restores(facts),
-        *_about_the_shop(facts),
-        *_about_backups(facts, now),
-        *_about_proofs(facts, now),
-        *_about_the_store(facts),
-        *_about_the_copy(facts),
-        *_about_the_archive(facts),
-        *_about_disks(facts),
-        *_about_vectors(facts),
-        *_about_knowledge(facts),
-    ]
-    order = list(Tone)
-    findings.sort(key=lambda finding: order.index(finding.tone))
-    if facts.newest is None:
-        state = State.UNPROTECTED
-    elif any(finding.tone is Tone.BAD for finding in findings):
-        state = State.AT_RISK
-    else:
-        state = State.SAFE
-    return Posture(state, facts.newest_trusted or facts.newest, tuple(findings))
-
-
-def _about_restores(facts: Facts) -> list[Finding]:
-    trouble = facts.interrupted_restore
-    if trouble is None:
-        return []
-    return [
-        Finding(
-            "restore",
-            Tone.BAD,
-            trouble.message,
-            trouble.hint,
-            trouble.at,
-            Action.SEE_BACKUPS,
-        )
-    ]
-
-
-def _about_the_shop(facts: Facts) -> list[Finding]:
-    trouble = facts.shop_trouble
-    if trouble is None:
-        return []
-    return [
-        Finding("shop", Tone.BAD, trouble.message, trouble.hint, trouble.at, Action.SEE_BACKUPS)
-    ]
-
-
-def _about_backups(facts: Facts, now: datetime) -> list[Finding]:
-    found = []
-    failed = facts.failed_backup
-    if failed is not None and _is_news(failed, facts.newest):
-        found.append(
-            Finding(
-                "failed",
-                Tone.BAD,
-                f"The last backup failed. {failed.message}",
-                failed.hint,
-                failed.at,
-                Action.BACK_UP,
-            )
-        )
-    if facts.newest is None:
-        if failed is None and facts.shop_trouble is None:
-            found.append(
-                Finding(
-                    "none",
-                    Tone.BAD,
-                    "There is no backup yet.",
-                    "The first one takes a moment; after that, let cron make one every night.",
-                    None,
-                    Action.BACK_UP,
-                )
-            )
-        return found
-    if facts.newest.problem:
-        found.append(
-            Finding(
-                "damaged",
-                Tone.BAD,
-                f"The newest backup can't be trusted. {facts.newest.problem}",
-                "Make another one now; the damaged one stays where it is.",
-                facts.newest.at,
-                Action.BACK_UP,
-            )
-        )
-    elif facts.newest_trusted is None:
-        found.append(
-            Finding(
-                "unverified",
-                Tone.BAD,
-                "No backup has been read back in full yet.",
-                "Open the newest one and read it back, or make another: that is read back at once.",
-                facts.newest.at,
-                Action.SEE_BACKUPS,
-            )
-        )
-    newest_good = facts.newest_trusted or facts.newest
-    if now - newest_good.at > STALE and not found:
-        found.append(
-            Finding(
-                "stale",
-                Tone.BAD,
-                "The newest backup that was read back in full is more than a day old.",
-                "Back up now, and see why the nightly backup did not run.",
-                newest_good.at + STALE,
-                Action.BACK_UP,
-            )
-        )
-    return found
-
-
-def _is_news(failed: Trouble, newest: Snapshot | None) -> bool:
-    return newest is None or failed.at is None or failed.at > newest.at
-
-
-def _about_proofs(facts: Facts, now: datetime) -> list[Finding]:
-    found = []
-    failed = facts.failed_proof
-    if failed is not None:
-        found.append(
-            Finding(
-                "proof failed",
-                Tone.BAD,
-                failed.message,
-                "Back up now and drill that one: what was found is in the damaged one's panel.",
-                failed.at,
-                Action.SEE_DAMAGED,
-            )
-        )
-    elif facts.damaged and not (facts.newest and facts.newest.problem):
-        found.append(
-            Finding(
-                "damaged older",
-                Tone.WARNING,
-                "One older backup is damaged."
-                if facts.damaged == 1
-                else f"{facts.damaged} older backups are damaged.",
-                "Later ones passed. Its panel says what was found; it can't be relied on.",
-                None,
-                Action.SEE_DAMAGED,
-            )
-        )
-    if facts.newest_trusted is None or (found and found[0].tone is Tone.BAD):
-        return found
-    return found + _about_the_age_of_the_proof(facts, now)
-
-
-def _about_the_age_of_the_proof(facts: Facts, now: datetime) -> list[Finding]:
-    where = (
-        "It takes minutes, and nothing live is touched. Let cron make one every day (docs/deploy)."
-        if facts.can_open
-        else "The backups are encrypted: run `python services/drill.py` where the identity lies."
-    )
-    action = Action.DRILL if facts.can_open else Action.SEE_BACKUPS
-    if facts.last_proof is None:
-        first = facts.first_backup_at or now
-        is_new = now - first <= NEW_DESK
-        return [
-            Finding(
-                "unproven",
-                Tone.NOTE if is_new else Tone.BAD,
-                "Not proven yet: no backup has been restored as a test.",
-                where,
-                None if is_new else first,
-                action,
-            )
-        ]
-    if now - facts.last_proof.at > PROOF_LASTS:
-        return [
-            Finding(
-                "proof old",
-                Tone.BAD,
-                f"The last test restore is {(now - facts.last_proof.at).days} days old.",
-                where,
-                facts.last_proof.at + PROOF_LASTS,
-                action,
-            )
-        ]
-    return []
-
-
-def _about_vectors(facts: Facts) -> list[Finding]:
-    if not facts.mismatch or facts.newest is None:
-        return []
-    return [
-        Finding(
-            "vectors",
-            Tone.WARNING,
-            f"Vectors and products do not match: {facts.mismatch}.",
-            "The newest backup lists them and says why that may be.",
-            facts.newest.at,
-            Action.SEE_BACKUPS,
-        )
-    ]
-
-
-def _about_the_store(facts: Facts) -> list[Finding]:
-    if facts.store_trouble is not None:
-        trouble = facts.store_trouble
-        return [
-            Finding(
-                "store",
-                Tone.BAD,
-                trouble.message,
-                trouble.hint,
-                trouble.at,
-                Action.SEE_BACKUPS,
-            )
-        ]
-    if facts.store_shares_disk:
-        return [
-            Finding(
-                "same disk",
-                Tone.WARNING,
-                "Backups lie on the same disk as the shop: if that disk dies, both are gone.",
-                "Set S3_BACKUP_BUCKET, or BACKUP_STORE_URL to a folder on another disk.",
-                None,
-                Action.SEE_STORE,
-            )
-        ]
-    return []
-
-
-def _about_the_copy(facts: Facts) -> list[Finding]:
-    trouble = facts.copy_trouble
-    if trouble is None:
-        return []
-    # The first store has everything: what is missing is the second chance.
-    return [
-        Finding("copy", Tone.WARNING, trouble.message, trouble.hint, trouble.at, Action.SEE_COPY)
-    ]
-
-
-def _about_the_archive(facts: Facts) -> list[Finding]:
-    news = facts.archive_news
-    if news is None:
-        return []
-    return [Finding("archive", Tone.NOTE, news.message, news.hint, news.at, Action.SEE_BACKUPS)]
-
-
-def _about_disks(facts: Facts) -> list[Finding]:
-    return [
-        Finding(
-            f"disk {disk.name}",
-            Tone.BAD if disk.free_share < DISK_FULL else Tone.WARNING,
-            f"The disk of {disk.name.replace(' + ', ' and ')} is {1 - disk.free_share:.0%} full.",
-            "Free some space; a backup needs room for one copy of the database.",
-            None,
-            Action.SEE_DISKS,
-        )
-        for disk in facts.disks
-        if disk.free_share < DISK_LOW
-    ]
-
-
-def _about_knowledge(facts: Facts) -> list[Finding]:
-    if not facts.kb_empty or not facts.kb_module or facts.shop_trouble is not None:
-        return []
-    return [
-        Finding(
-            "knowledge",
-            Tone.NOTE,
-            "The knowledge base is empty, and the shop has one that can be imported.",
-            "It is read, never run; you see what comes in before it is saved.",
-            None,
-            Action.IMPORT_KB,
-        )
-    ]

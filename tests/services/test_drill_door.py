@@ -106,7 +106,7 @@ def test_a_failed_drill_takes_the_mark_away_is_audited_logged_and_puts_the_desk_
     assert [event.outcome for event in audited(ctx, admin, "drill.failed")] == ["failed"]
     assert "test restore" in caplog.text
     facts, posture = monitor.posture(ctx, admin)
-    assert posture.state is State.AT_RISK and facts.failed_proof is not None
+    assert posture.state is State.AT_RISK and facts.failed_proofs
     assert any(finding.code in ("proof failed", "damaged") for finding in posture.findings)
     assert [kept.passed for kept in drill.history(ctx, operator, made.id)] == [False, True]
     assert backup.snapshots(ctx, admin, state="damaged").total == 1
@@ -346,10 +346,10 @@ def test_the_second_store_is_drilled_in_turn_and_speaks_for_itself(
         drill.run(here, operator, made.id, "copy")
     row = catalog.find(ctx, made.id)
     assert row.copy_error and row.verify_error is None
-    assert monitor.gather(ctx, admin).failed_proof is not None
+    assert monitor.gather(ctx, admin).failed_proofs
     drill.run(here, operator, made.id)
     assert catalog.find(ctx, made.id).verified_at is not None
-    assert monitor.gather(ctx, admin).failed_proof is not None, "the copy is still unproven"
+    assert monitor.gather(ctx, admin).failed_proofs, "the copy is still unproven"
 
 
 def test_the_daily_run_takes_copies_in_turn_by_the_proofs_of_the_copies(ctx, made, operator):

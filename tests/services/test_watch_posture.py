@@ -7,17 +7,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from services.watch.posture import (
-    Action,
-    Disk,
-    Facts,
-    Proof,
-    Snapshot,
-    State,
-    Tone,
-    Trouble,
-    judge,
-)
+from services.watch.judging import judge
+from services.watch.posture import Action, Disk, Facts, Proof, Snapshot, State, Tone, Trouble
 
 NOW = datetime(2026, 11, 22, 11, 0, tzinfo=UTC)
 
@@ -109,7 +100,7 @@ CASES = [
     ),
     (
         "a test restore that failed, and none passed since",
-        replace(GOOD, failed_proof=trouble(1), damaged=1),
+        replace(GOOD, failed_proofs=(trouble(1),), damaged=1),
         State.AT_RISK,
         ["proof failed"],
     ),
@@ -123,7 +114,7 @@ CASES = [
         "nothing was read back: that comes before any proof",
         Facts(newest=snapshot(200, verified=False), first_backup_at=NOW - timedelta(days=9)),
         State.AT_RISK,
-        ["unverified"],
+        ["unverified", "stale"],
     ),
     (
         "vectors without a product are worth a warning",
@@ -167,13 +158,13 @@ CASES = [
         "a disk nine tenths full warns",
         replace(GOOD, disks=(Disk("shop", 100, 9), Disk("desk", 100, 50))),
         State.SAFE,
-        ["disk shop"],
+        ["disk"],
     ),
     (
         "a disk that is full is a risk",
         replace(GOOD, disks=(Disk("shop + desk", 100, 2),)),
         State.AT_RISK,
-        ["disk shop + desk"],
+        ["disk"],
     ),
     (
         "an empty knowledge base with one at hand",
