@@ -24,7 +24,6 @@ from db.engine import write
 from services.core import jobs
 from services.core.access import Actor
 from services.core.context import Context, open_context
-from services.core.settings import Settings, load_settings
 from services.knowledge.rehearsal import reimport
 from services.protection.manifest import manifest_key, to_json
 from services.protection.model import Component, Manifest
@@ -34,7 +33,7 @@ from services.protection.stores import open_store
 from services.protection.workspace import workspace
 from services.shop.attach import attach
 from services.shop.sample.vectors import write_vectors
-from tests.conftest import person
+from tests.conftest import desk_settings, person
 from tests.faults.scene import back_up, furnish
 from tests.shops import build_shop
 
@@ -97,13 +96,6 @@ def furnished_desk(folder: Path, factory: pytest.TempPathFactory, *, vectors: bo
     template, made = _BUILT[vectors]
     shutil.copytree(template, folder, dirs_exist_ok=True)
     return made
-
-
-def desk_settings(folder: Path, **more: Any) -> Settings:
-    """As the fixture `settings` has them."""
-    return load_settings(
-        env_file=folder / "none.env", desk_home=folder / "desk", shop_root=folder / "shop", **more
-    )
 
 
 def stored(ctx: Context, key: str) -> Path:

@@ -11,6 +11,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from queue import Empty, Queue
 from threading import Thread
@@ -41,18 +42,7 @@ class S3Server:
 
     def client(self) -> Any:
         """boto3's own client, for looking behind the store's back."""
-        import boto3
-        from botocore.config import Config
-
-        return boto3.session.Session(ACCESS_KEY, SECRET_KEY, region_name="us-east-1").client(
-            "s3",
-            endpoint_url=self.endpoint,
-            config=Config(
-                s3={"addressing_style": "path"},
-                request_checksum_calculation="when_required",
-                response_checksum_validation="when_required",
-            ),
-        )
+        return _client(self.endpoint)
 
     def settings(self, bucket: str, prefix: str = "") -> dict[str, Any]:
         """Overrides for `load_settings` that make this bucket the backup store."""
@@ -63,6 +53,23 @@ class S3Server:
             "aws_secret_access_key": SECRET_KEY,
             "aws_region": "us-east-1",
         }
+
+
+@cache
+def _client(endpoint: str) -> Any:
+    """Made once for a server: that takes longer than most of what it is asked."""
+    import boto3
+    from botocore.config import Config
+
+    return boto3.session.Session(ACCESS_KEY, SECRET_KEY, region_name="us-east-1").client(
+        "s3",
+        endpoint_url=endpoint,
+        config=Config(
+            s3={"addressing_style": "path"},
+            request_checksum_calculation="when_required",
+            response_checksum_validation="when_required",
+        ),
+    )
 
 
 @pytest.fixture(scope="session")

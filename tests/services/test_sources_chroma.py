@@ -134,6 +134,15 @@ def test_a_copy_that_chroma_cant_read_gives_no_table_and_no_crash(tmp_path: Path
     assert chroma.end_export(chroma.start_export(tmp_path / "copy", into), into) is None
 
 
+@pytest.mark.parametrize("table", ["orders", "collections"])
+def test_a_database_that_chroma_did_not_make_gives_no_table_either(tmp_path: Path, table):
+    (tmp_path / "copy").mkdir()
+    with closing(sqlite3.connect(tmp_path / "copy" / "chroma.sqlite3")) as database, database:
+        database.execute(f"CREATE TABLE {table} (a)")
+    into = tmp_path / "tables"
+    assert chroma.end_export(chroma.start_export(tmp_path / "copy", into), into) is None
+
+
 def test_an_odd_collection_name_never_becomes_a_path():
     assert file_name("insightshop_products") == "vectors.insightshop_products.parquet"
     assert "/" not in file_name("../../etc/passwd")

@@ -13,8 +13,10 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import sqlite3
 import sys
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +34,8 @@ def main() -> int:
     """Export every collection of a copy."""
     end_with_parent()
     copy, folder = Path(sys.argv[1]), Path(sys.argv[2])
+    if not _is_chroma(copy / "chroma.sqlite3"):
+        return 1
     import chromadb
     from chromadb.config import Settings
 
@@ -42,6 +46,14 @@ def main() -> int:
     json.dump({"chromadb": chromadb.__version__, "collections": collections}, sys.stdout)
     sys.stdout.flush()
     return 0
+
+
+def _is_chroma(database: Path) -> bool:
+    """Whether Chroma made it. Of any other, chromadb would take over a second to say no, or
+    add its own tables to it and find no collection."""
+    with closing(sqlite3.connect(database)) as connection:
+        found = connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'collections'")
+        return found.fetchone() is not None
 
 
 def file_name(collection: str) -> str:
