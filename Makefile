@@ -22,8 +22,7 @@ test: $(VENV)/.installed-dev ## install what tests need and run every test, brow
 	@$(BIN)/python -m pytest -n 2 --dist loadgroup $(ARGS)
 
 faults: $(VENV)/.installed-dev ## break everything on purpose, over 200 kills among it; writes docs/faults.md
-	@DESK_FAULTS=long $(BIN)/python -m pytest -n 2 --dist loadgroup tests/faults tests/services/test_fresh.py \
-	  tests/services/test_pruning.py $(ARGS)
+	@DESK_FAULTS=long $(BIN)/python -m pytest -n 2 --dist loadgroup tests/faults tests/services $(ARGS)
 
 check: $(VENV)/.installed-dev ## lint, types, import contracts
 	@$(BIN)/ruff check .

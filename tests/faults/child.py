@@ -1,6 +1,7 @@
 """Runs a queued restore, or the recovery, in a process of its own that a test can end.
 
-    python -m tests.faults.child restore JOB   ends by SIGKILL at the boundary $KILL_AT
+    python -m tests.faults.child restore JOB   ends by SIGKILL at the boundary $KILL_AT, waits at
+                                               $PAUSE_AT until a line comes on its input
     python -m tests.faults.child recover
     python -m tests.faults.child fresh STORE   the recovery from a bucket alone
 
@@ -25,6 +26,8 @@ def _hook(name: str) -> None:
     sys.stdout.flush()
     if name == os.environ.get("KILL_AT"):
         os.kill(os.getpid(), signal.SIGKILL)
+    if name == os.environ.get("PAUSE_AT"):
+        sys.stdin.readline()
     if name == os.environ.get("FILL_AT"):
         # Every file of this process may grow to this size and no further: a full disk.
         limit = int(os.environ["FILL_BYTES"])

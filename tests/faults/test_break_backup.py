@@ -1,32 +1,25 @@
-"""Backups that are killed, or that begin on top of a killed restore."""
+"""Backups that begin on top of a killed restore."""
 
 from __future__ import annotations
 
 import json
 import os
-import random
 import signal
 import sqlite3
 import subprocess
 import sys
-import time
 from contextlib import closing
-from pathlib import Path
 
 import pytest
 
 from services import backup, restore
 from services.core import jobs
 from services.core.context import Context, open_context
-from services.core.settings import PROJECT_ROOT, load_settings
+from services.core.settings import PROJECT_ROOT
 from services.protection.model import Part
 from services.protection.rescue import live as live_file
-from services.protection.stores import open_store
-from services.shop.attach import attach
 from services.watch import samples
-from tests.faults import matrix
-from tests.faults.scene import DATABASE, EVERYTHING, back_up, damage, do, furnish, world
-from tests.shops import build_shop
+from tests.faults.scene import DATABASE, back_up, damage, do, furnish, world
 
 COMMAND = [sys.executable, str(PROJECT_ROOT / "services" / "backup.py")]
 
@@ -128,67 +121,3 @@ def test_the_newest_backup_is_the_one_made_last_whatever_its_id(ctx, shop, opera
         assert [row.id for row in backup.snapshots(desk, operator).rows] == made[::-1]
     finally:
         desk.close()
-
-
-@pytest.fixture(params=["folder", "bucket"])
-def desk(request, tmp_path):
-    """A desk with some megabytes to back up, to a folder and to a real S3 server."""
-    overrides = {}
-    if request.param == "bucket":
-        server = request.getfixturevalue("rclone_server")
-        overrides = server.settings(server.make_bucket(), "desk")
-    settings = load_settings(
-        env_file=tmp_path / "none.env",
-        desk_home=tmp_path / "desk",
-        shop_root=tmp_path / "shop",
-        **overrides,
-    )
-    context = open_context(settings)
-    path = settings.shop_sqlite_path
-    build_shop(path)
-    attach(context)
-    furnish(context, vectors=True)
-    with closing(sqlite3.connect(path)) as database, database:
-        database.execute("CREATE TABLE bulk (id INTEGER PRIMARY KEY, data BLOB)")
-        database.executemany(
-            "INSERT INTO bulk (data) VALUES (?)", [(os.urandom(100_000),) for _ in range(200)]
-        )
-    yield context
-    context.close()
-
-
-def _keys(ctx: Context) -> list[str]:
-    return [found.key for found in open_store(ctx.settings).list("")]
-
-
-def test_a_backup_killed_at_any_instant_leaves_nothing_half_and_the_next_one_cleans_up(
-    desk, operator
-):
-    began = time.monotonic()
-    assert subprocess.run(COMMAND, env=_environment(desk)).returncode == 0
-    length = time.monotonic() - began
-    chance, killed = random.Random(), 0
-    for _ in range(matrix.times(10, 40)):
-        with subprocess.Popen(COMMAND, env=_environment(desk), stderr=subprocess.PIPE) as process:
-            time.sleep(chance.uniform(0.2, 1.0) * length)
-            process.kill()
-            process.communicate()
-            killed += process.returncode == -signal.SIGKILL
-    assert killed
-    column = matrix.S3 if desk.settings.store_url.startswith("s3:") else matrix.LOCAL
-    with matrix.cell("killed while it backs up", column, killed):
-        backup.refresh(desk, operator)
-        for row in backup.snapshots(desk, operator).rows:
-            backup.verify(desk, operator, row.id)  # what is listed is whole
-        job = backup.run(desk, operator)
-        assert job.state is jobs.JobState.SUCCEEDED
-        assert not list(desk.settings.temp_dir.glob("snapshot-*"))
-        backup.refresh(desk, operator)
-        listed = {row.id for row in backup.snapshots(desk, operator).rows}
-        data = [key for key in _keys(desk) if key.startswith("data/")]
-        assert {key.split("/")[2] for key in data} == listed
-        assert {Path(key).stem for key in _keys(desk) if key.startswith("manifests/")} == listed
-        good = world(desk)
-        damage(desk)
-        do(desk, operator, job.result["snapshot"], EVERYTHING)
-        assert world(desk) == good

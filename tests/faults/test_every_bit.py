@@ -2,27 +2,27 @@
 
 from __future__ import annotations
 
+import io
 import random
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import pytest
 
 from services import backup, drill, restore
-from services.core.context import Context, open_context
+from services.core.context import Context
 from services.core.errors import Broken, DeskError
-from services.core.settings import load_settings
 from services.protection.index import catalog
 from services.protection.manifest import manifest_key
 from services.protection.model import Manifest, Part
 from services.protection.rescue import live as live_file
+from services.protection.sources import postgres
 from services.protection.stores import open_store
-from services.shop.attach import attach
 from tests.faults import matrix
-from tests.faults.scene import EVERYTHING, back_up, damage, furnish, leftovers, world
-from tests.services.lost import NewMachine, noted
-from tests.shops import build_shop
+from tests.faults.either import damage, on_server, world
+from tests.faults.scene import EVERYTHING, back_up, furnish, leftovers
+from tests.faults.scene_postgres import name_of
+from tests.services.lost import Lost, NewMachine, noted
 
 PROVES = {
     "verify": "found by reading back",
@@ -41,13 +41,16 @@ class Scene:
     actor: Any
     manifest: Manifest
     bad: dict[str, Any]
-    write: Callable[[str, bytes], object]  # replaces an object behind the desk's back
     machine: NewMachine
 
     def read(self, key: str) -> bytes:
         """An object as it is stored."""
         with open_store(self.ctx.settings).open(key) as stream:
             return stream.read()
+
+    def write(self, key: str, data: bytes) -> None:
+        """Replace an object behind the desk's back."""
+        open_store(self.ctx.settings).put(key, io.BytesIO(data))
 
     def objects(self) -> list[str]:
         """Every object of the backup."""
@@ -75,57 +78,46 @@ class Scene:
             return self.machine.refused()
         else:
             with pytest.raises(DeskError) as found:
-                plan = restore.preview(self.ctx, self.actor, self.manifest.id, EVERYTHING)
+                parts = EVERYTHING & self.manifest.parts
+                plan = restore.preview(self.ctx, self.actor, self.manifest.id, parts)
                 restore.run(self.ctx, self.actor, plan, plan.word)
             assert world(self.ctx) == self.bad, "live data was touched"
             assert leftovers(self.ctx) == []
         return str(found.value)
 
 
-@pytest.fixture(params=[matrix.LOCAL, matrix.S3])
-def scene(request, tmp_path, admin, monkeypatch) -> Iterator[tuple[str, Scene]]:
-    monkeypatch.setattr(live_file, "WATCH_SECONDS", 0.01)
-    folder = tmp_path / "store"
-    folder.mkdir()
-    overrides: dict[str, Any] = {"backup_store_url": f"file:{folder}"}
-
-    def write(key: str, data: bytes) -> None:
-        (folder / key).write_bytes(data)
-
-    if request.param == matrix.S3:
-        server = request.getfixturevalue("rclone_server")
-        bucket, client = server.make_bucket(), server.client()
-        overrides = server.settings(bucket)
-
-        def write(key: str, data: bytes) -> None:
-            client.put_object(Bucket=bucket, Key=key, Body=data)
-
-    ctx = open_context(
-        load_settings(
-            env_file=tmp_path / "no.env",
-            desk_home=tmp_path / "old" / "desk",
-            shop_root=tmp_path / "old" / "shop",
-            backup_signing_key="s" * 40,
-            **overrides,
-        )
+@pytest.fixture(
+    params=matrix.times(
+        (matrix.SQLITE, matrix.POSTGRESQL),
+        (matrix.SQLITE, matrix.SQLITE_S3, matrix.POSTGRESQL),
     )
-    build_shop(ctx.settings.shop_sqlite_path)
-    attach(ctx)
-    furnish(ctx, vectors=True)
+)
+def scene(request, desk_at, tmp_path, admin, monkeypatch) -> tuple[str, Scene]:
+    monkeypatch.setattr(live_file, "WATCH_SECONDS", 0.01)
+    ctx = desk_at(request.param, backup_signing_key="s" * 40)
+    server = request.getfixturevalue("postgres_server") if on_server(ctx) else None
+    # What vectors are made of is the same on a server: its dump is what is new.
+    furnish(ctx, vectors=server is None)
     manifest = back_up(ctx, admin)
-    machine = NewMachine(tmp_path / "new", noted(ctx, manifest))
+    if server is None:
+        machine = NewMachine(tmp_path / "new", noted(ctx, manifest))
+    else:
+        machine = NewMachine(tmp_path / "new", Lost(ctx.settings, manifest, {}, {}, {}, []))
+        machine.variables |= {
+            "DATABASE_URL": server.url(f"{name_of(ctx)}_new"),
+            "POSTGRES_TOOLS": str(server.bin_dir),
+        }
     machine.home.mkdir()
     damage(ctx)
     # What the shop still has is not fetched: nothing of it is left.
     (ctx.settings.images_dir / "looks/3.png").unlink()
-    yield request.param, Scene(ctx, admin, manifest, world(ctx), write, machine)
-    ctx.close()
+    return request.param, Scene(ctx, admin, manifest, world(ctx), machine)
 
 
 def test_one_flipped_bit_or_one_missing_byte_in_any_object_is_found(scene):
     column, scene = scene
     chance = random.Random()
-    for key in scene.objects():
+    for key in matrix.some(scene.objects(), 2):
         whole = scene.read(key)
         for fault in ("one flipped bit", "one truncated byte"):
             scene.write(key, _damaged(fault, whole, chance))
@@ -134,14 +126,18 @@ def test_one_flipped_bit_or_one_missing_byte_in_any_object_is_found(scene):
                 part = scene.part_of(key)
                 if how == "restore" and part is not None and part not in BY_RESTORE:
                     continue
-                with matrix.cell(f"{fault}: {words}", column):
+                with matrix.cell(matrix.DAMAGED, f"{fault}: {words}", column):
                     said = scene.finds(how, key)
                     assert said, (fault, how, key)
             scene.write(key, whole)
     # Nothing of this was the end of it: whole again, it is proven and comes back.
     backup.verify(scene.ctx, scene.actor, scene.manifest.id)
     scene.machine.fresh()
-    assert scene.machine.equals_the_lost_one()
+    if on_server(scene.ctx):
+        url = scene.machine.variables["DATABASE_URL"]
+        assert postgres.table_facts(url) == scene.manifest.tables
+    else:
+        assert scene.machine.equals_the_lost_one()
 
 
 def _damaged(fault: str, whole: bytes, chance: random.Random) -> bytes:

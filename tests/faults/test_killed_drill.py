@@ -66,7 +66,7 @@ def every_kill(
         steps += process.communicate()[0].splitlines()
     length = time.monotonic() - began
     assert process.returncode == 0 and len(steps) > 3
-    for number in range(len(steps)):
+    for number in matrix.some(range(len(steps)), 1):
         job = queue()
         with child(ctx, door, job, KILL_AT_STEP=str(number)) as process:
             told = process.communicate()[0].splitlines()
@@ -104,14 +104,14 @@ def drills_are_killed(ctx: Context, snapshot_id: str, look: Callable[[], Any], c
         return drill._create(ctx, OPERATOR, snapshot_id, "store")
 
     def settled(job: jobs.Job) -> None:
-        with matrix.cell("killed while it is proven", column):
+        with matrix.cell(matrix.KILLED, "a test restore", column):
             cleared(ctx, job, drill.LOCK)
             row = catalog.find(ctx, snapshot_id)
             # One that ended just before it was killed has proven it once more.
             assert row.verify_error is None and row.verified_at and row.verified_at >= verified
             assert look() == before
 
-    every_kill(ctx, "services.drill", queue, settled, matrix.times(3, 25))
+    every_kill(ctx, "services.drill", queue, settled, matrix.times(0, 25))
     assert drill.run(ctx, OPERATOR, snapshot_id).state is jobs.JobState.SUCCEEDED
 
 
@@ -145,7 +145,7 @@ def imports_are_killed(ctx: Context, names: list[str], column: str) -> None:
         return legacy._create(ctx, OPERATOR, next(key for key in keys if name in key), True)
 
     def settled(job: jobs.Job) -> None:
-        with matrix.cell("killed while an old backup is brought in", column):
+        with matrix.cell(matrix.KILLED, "bringing in an old backup", column):
             cleared(ctx, job, PROTECTION_LOCK)
             assert tree(root / "backups") == before
             back_up(ctx, OPERATOR)  # which also removes what the killed one had sent
@@ -156,7 +156,7 @@ def imports_are_killed(ctx: Context, names: list[str], column: str) -> None:
                 assert backup.verify(ctx, OPERATOR, snapshot_id).verify_error is None
             whole.update(listed)
 
-    every_kill(ctx, "services.legacy", queue, settled, matrix.times(2, 10))
+    every_kill(ctx, "services.legacy", queue, settled, matrix.times(0, 10))
 
 
 STAMPS = [f"202611{day:02}_020000" for day in range(1, 29)] + [

@@ -7,12 +7,9 @@ is tried in tests/stores/test_s3_faults.py.
 
 from __future__ import annotations
 
-import os
 import random
-import sqlite3
 import time
-from collections.abc import Iterator
-from contextlib import closing
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -21,20 +18,18 @@ import pytest
 
 from services import backup, restore
 from services.core import jobs
-from services.core.context import Context, open_context
+from services.core.context import Context
 from services.core.errors import EXIT_NETWORK, EXIT_USAGE, Broken, DeskError
-from services.core.settings import load_settings
 from services.protection.model import PROTECTION_LOCK, Part
 from services.protection.rescue import live as live_file
 from services.protection.stores import open_store, s3, s3_client
 from services.protection.stores.s3_client import Patience
-from services.shop.attach import attach
 from tests.faults import matrix
 from tests.faults import proxy as lines
+from tests.faults.either import change, damage, grow, world
 from tests.faults.proxy import Proxy, misbehaving
-from tests.faults.scene import DATABASE, damage, do, furnish, leftovers, world
+from tests.faults.scene import DATABASE, do, furnish, leftovers
 from tests.services.lost import NewMachine, noted
-from tests.shops import build_shop
 
 QUICK = Patience(connect_seconds=2, read_seconds=0.5, attempts=3)
 PARTS = DATABASE | {Part.IMAGES}  # vectors are sent and fetched as the database is
@@ -61,31 +56,22 @@ def line(rclone_server) -> Iterator[Proxy]:
 
 
 @pytest.fixture
-def desk(line, tmp_path, rclone_server, monkeypatch) -> Iterator[Context]:
-    """A desk with a shop of some megabytes, whose store lies behind the line."""
+def behind(line, desk_at, rclone_server, monkeypatch) -> Callable[[str], Context]:
+    """`behind(column)`: a desk with a shop of some megabytes, its store behind the line."""
     monkeypatch.setattr(live_file, "WATCH_SECONDS", 0.01)
     # The pauses between tries are botocore's; how long they are proves nothing here.
     clock = SimpleNamespace(sleep=lambda _seconds: None, time=time.time)
     monkeypatch.setattr(botocore.endpoint, "time", clock)
     made = s3_client.place_of
     monkeypatch.setattr(s3, "place_of", lambda settings, _patience: made(settings, QUICK))
-    settings = load_settings(
-        env_file=tmp_path / "no.env",
-        desk_home=tmp_path / "old" / "desk",
-        shop_root=tmp_path / "old" / "shop",
-        **line.server.settings(rclone_server.make_bucket(), "desk"),
-    )
-    ctx = open_context(settings)
-    build_shop(settings.shop_sqlite_path)
-    attach(ctx)
-    furnish(ctx)
-    with closing(sqlite3.connect(settings.shop_sqlite_path)) as database, database:
-        database.execute("CREATE TABLE bulk (id INTEGER PRIMARY KEY, data BLOB)")
-        database.executemany(
-            "INSERT INTO bulk (data) VALUES (?)", [(os.urandom(100_000),) for _ in range(90)]
-        )
-    yield ctx
-    ctx.close()
+
+    def make(column: str) -> Context:
+        ctx: Context = desk_at(column, **line.server.settings(rclone_server.make_bucket(), "desk"))
+        furnish(ctx)
+        grow(ctx, 9_000_000)  # more than one part of an upload
+        return ctx
+
+    return make
 
 
 def _said(fault: lines.Fault, error: DeskError) -> None:
@@ -107,90 +93,126 @@ def _whole(ctx: Context, actor) -> list[str]:
     return listed
 
 
-@pytest.mark.parametrize("fault", ALL, ids=lambda fault: fault.words)
+@pytest.mark.parametrize(
+    ("place", "column"),
+    [
+        (matrix.SQLITE_S3, matrix.IN_A_BACKUP),
+        (matrix.POSTGRESQL_S3, matrix.IN_A_BACKUP_PG),
+    ],
+)
 def test_a_store_that_fails_during_a_backup_lists_nothing_that_is_not_whole(
-    desk, line, operator, fault
+    behind, line, operator, place, column
 ):
-    chance = random.Random()
-    for _ in range(matrix.times(1, 5)):
-        before = _whole(desk, operator)
-        with matrix.cell(f"{fault.words}, during a backup", matrix.S3):
-            line.fail(fault, after=chance.randint(0, 8))
-            with pytest.raises(DeskError) as failed:
-                backup.run(desk, operator)
-            assert line.met, "the fault never happened"
-            line.fail(None)
-            _said(fault, failed.value)
-            job = jobs.recent(desk, ("backup",))[0]
-            assert job.state is jobs.JobState.FAILED and job.error == failed.value.message
-            assert jobs.active(desk, PROTECTION_LOCK) is None
-            assert _whole(desk, operator) == before
-            assert not list(desk.settings.temp_dir.glob("snapshot-*"))
-            # Nothing is left behind once the next one is done.
-            made = backup.run(desk, operator).result["snapshot"]
-            assert _whole(desk, operator) == [made, *before]
-            stored = {found.key for found in open_store(desk.settings).list("data/")}
-            assert {key.split("/")[2] for key in stored} <= {made, *before}
-
-
-@pytest.mark.parametrize("fault", PASSING, ids=lambda fault: fault.words)
-def test_a_failure_that_passes_is_tried_again(desk, line, operator, tmp_path, fault):
-    with matrix.cell(f"{fault.words}, once for every kind of request", matrix.S3):
-        line.fail(fault, once=True)
-        made = backup.run(desk, operator).result["snapshot"]
-        assert line.met
-        good = world(desk)
-        damage(desk)
-        line.fail(fault, once=True)
-        do(desk, operator, made, PARTS)
-        assert line.met and world(desk) == good
+    desk = behind(place)
+    backup.run(desk, operator)
+    change(desk)
     line.fail(None)
-    assert made in _whole(desk, operator)
+    backup.run(desk, operator)
+    methods = list(line.methods)
+    for fault in matrix.some(ALL, 3 if place == matrix.SQLITE_S3 else 1):
+        for _ in range(matrix.times(1, 5)):
+            change(desk)
+            before = _whole(desk, operator)
+            with matrix.cell(matrix.STORE, fault.words, column):
+                possible = sum(method in fault.methods for method in methods)
+                line.fail(fault, after=random.randrange(possible))
+                with pytest.raises(DeskError) as failed:
+                    backup.run(desk, operator)
+                assert line.met, "the fault never happened"
+                line.fail(None)
+                _said(fault, failed.value)
+                job = jobs.recent(desk, ("backup",))[0]
+                assert job.state is jobs.JobState.FAILED and job.error == failed.value.message
+                assert jobs.active(desk, PROTECTION_LOCK) is None
+                # A manifest that was stored when the line broke may be listed, and is whole.
+                assert len(_whole(desk, operator)) - len(before) in (0, 1)
+                assert not list(desk.settings.temp_dir.glob("snapshot-*"))
+                # Nothing is left behind once the next one is done.
+                made = backup.run(desk, operator).result["snapshot"]
+                listed = _whole(desk, operator)
+                assert {made, *before} <= set(listed)
+                stored = {found.key for found in open_store(desk.settings).list("data/")}
+                assert {key.split("/")[2] for key in stored} <= set(listed)
 
 
-@pytest.mark.parametrize("fault", ALL, ids=lambda fault: fault.words)
-def test_a_store_that_fails_during_a_restore_leaves_the_old_data_or_the_new(
-    desk, line, operator, fault
-):
-    made = backup.run(desk, operator).result["snapshot"]
-    good = world(desk)
-    chance = random.Random()
-    for _ in range(matrix.times(1, 5)):
-        damage(desk)
-        bad = world(desk)
-        with matrix.cell(f"{fault.words}, during a restore", matrix.S3):
-            # The plan is made while all is well; then the safety snapshot or the data fails.
-            plan = restore.preview(desk, operator, made, PARTS)
-            line.fail(fault, after=chance.randint(0, 6))
-            with pytest.raises(DeskError) as failed:
-                restore.run(desk, operator, plan, plan.word)
-            assert line.met, "the fault never happened"
-            line.fail(None)
-            _said(fault, failed.value)
-            assert world(desk) == bad
-            assert leftovers(desk) == []
-            assert jobs.active(desk, PROTECTION_LOCK) is None
+def test_a_failure_that_passes_is_tried_again(behind, line, operator):
+    desk = behind(matrix.SQLITE_S3)
+    for fault in matrix.some(PASSING, 2):
+        with matrix.cell(matrix.STORE, fault.words, matrix.ONCE):
+            change(desk)
+            line.fail(fault, once=True)
+            made = backup.run(desk, operator).result["snapshot"]
+            assert line.met
+            good = world(desk)
+            damage(desk)
+            line.fail(fault, once=True)
             do(desk, operator, made, PARTS)
-            assert world(desk) == good
+            assert line.met and world(desk) == good
+            line.fail(None)
             assert made in _whole(desk, operator)
 
 
 @pytest.mark.parametrize(
-    "fault", [fault for fault in ALL if "GET" in fault.methods], ids=lambda fault: fault.words
+    ("place", "column"),
+    [
+        (matrix.SQLITE_S3, matrix.IN_A_RESTORE),
+        (matrix.POSTGRESQL_S3, matrix.IN_A_RESTORE_PG),
+    ],
 )
-def test_a_store_that_fails_during_a_recovery_leaves_nothing_that_looks_whole(
-    desk, line, operator, tmp_path, fault
+def test_a_store_that_fails_during_a_restore_leaves_the_old_data_or_the_new(
+    behind, line, operator, place, column
 ):
+    desk = behind(place)
+    made = backup.run(desk, operator).result["snapshot"]
+    good = world(desk)
+
+    def planned() -> restore.RestorePlan:
+        """The plan is made while all is well; then the safety snapshot or the data fails."""
+        damage(desk)
+        change(desk)
+        return restore.preview(desk, operator, made, PARTS)
+
+    plan = planned()
+    line.fail(None)
+    restore.run(desk, operator, plan, plan.word)
+    methods = list(line.methods)
+    for fault in matrix.some(ALL, 3 if place == matrix.SQLITE_S3 else 1):
+        for _ in range(matrix.times(1, 5)):
+            plan = planned()
+            bad = world(desk)
+            with matrix.cell(matrix.STORE, fault.words, column):
+                possible = sum(method in fault.methods for method in methods)
+                line.fail(fault, after=random.randrange(possible))
+                with pytest.raises(DeskError) as failed:
+                    restore.run(desk, operator, plan, plan.word)
+                assert line.met, "the fault never happened"
+                line.fail(None)
+                _said(fault, failed.value)
+                assert world(desk) == bad
+                assert leftovers(desk) == []
+                assert jobs.active(desk, PROTECTION_LOCK) is None
+                do(desk, operator, made, PARTS)
+                assert world(desk) == good
+                assert made in _whole(desk, operator)
+
+
+def test_a_store_that_fails_during_a_recovery_leaves_nothing_that_looks_whole(
+    behind, line, operator, tmp_path
+):
+    desk = behind(matrix.SQLITE_S3)
     made = backup.run(desk, operator)
     manifest = backup.manifest(desk, operator, made.result["snapshot"])
-    machine = NewMachine(tmp_path / "new", replace(noted(desk, manifest), audit=[]))
-    machine.home.mkdir()
-    with matrix.cell(f"{fault.words}, during a recovery from the bucket", matrix.S3):
-        line.fail(fault, after=random.Random().randint(0, 6))
-        done = machine.run("--from", machine.lost.source, "--fresh", "--yes")
-        assert done.returncode in (1, EXIT_NETWORK, EXIT_USAGE) and done.stderr
-        assert line.met, "the fault never happened"
-        assert not machine.settings.shop_sqlite_path.exists()
-        line.fail(None)
-        machine.fresh()
-        assert machine.equals_the_lost_one()
+    lost = replace(noted(desk, manifest), audit=[])
+    reading = [fault for fault in ALL if "GET" in fault.methods]
+    for number, fault in enumerate(matrix.some(reading, 2)):
+        machine = NewMachine(tmp_path / f"new{number}", lost)
+        machine.home.mkdir()
+        with matrix.cell(matrix.STORE, fault.words, matrix.IN_A_RECOVERY):
+            line.fail(fault, after=random.randint(0, 6))
+            done = machine.run("--from", machine.lost.source, "--fresh", "--yes")
+            assert done.returncode in (1, EXIT_NETWORK, EXIT_USAGE) and done.stderr
+            assert line.met, "the fault never happened"
+            assert not machine.settings.shop_sqlite_path.exists()
+            line.fail(None)
+            machine.fresh()
+            assert machine.equals_the_lost_one()

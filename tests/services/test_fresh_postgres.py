@@ -126,8 +126,13 @@ def test_a_database_of_the_wrong_kind_is_said_before_anything_is_done(place):
     assert "PostgreSQL" in said and "DATABASE_URL" in said
 
 
+@matrix.faults
 @pytest.mark.parametrize(
-    "at", ["database side made", "placing", "control swapped", "database swapped", "finished"]
+    "at",
+    matrix.times(
+        ["database swapped"],
+        ["database side made", "placing", "control swapped", "database swapped", "finished"],
+    ),
 )
 def test_killed_and_run_again_it_brings_everything_back(place, at):
     machine = place.machine
@@ -141,6 +146,6 @@ def test_killed_and_run_again_it_brings_everything_back(place, at):
         check=False,
     )
     assert done.returncode == -signal.SIGKILL, done.stderr
-    with matrix.cell("killed while it recovers from the bucket", matrix.POSTGRESQL):
+    with matrix.cell(matrix.KILLED, "a recovery from the bucket", matrix.POSTGRESQL):
         machine.fresh(**place.variables)
         _back(place)
