@@ -2,6 +2,7 @@
 
     python -m tests.faults.child restore JOB   ends by SIGKILL at the boundary $KILL_AT, waits at
                                                $PAUSE_AT until a line comes on its input
+    python -m tests.faults.child backup        may write $FILL_BYTES to one file
     python -m tests.faults.child recover
     python -m tests.faults.child fresh STORE   the recovery from a bucket alone
 
@@ -15,7 +16,7 @@ import resource
 import signal
 import sys
 
-from services import restore
+from services import backup, restore
 from services.core.context import open_context
 from services.core.errors import Broken
 from services.protection.rescue import boundary, execute
@@ -29,9 +30,13 @@ def _hook(name: str) -> None:
     if name == os.environ.get("PAUSE_AT"):
         sys.stdin.readline()
     if name == os.environ.get("FILL_AT"):
-        # Every file of this process may grow to this size and no further: a full disk.
-        limit = int(os.environ["FILL_BYTES"])
-        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+        _fill()
+
+
+def _fill() -> None:
+    # Every file of this process may grow to this size and no further: a full disk.
+    limit = int(os.environ["FILL_BYTES"])
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
 
 
 def _unlike(*_args: object) -> list[str]:
@@ -42,6 +47,9 @@ def main() -> int:
     boundary.hook = _hook
     if os.environ.get("FAIL_VERIFY"):
         execute._Restore._verify = _unlike
+    if sys.argv[1] == "backup":
+        _fill()
+        return backup.main(["--json"])
     if sys.argv[1] == "recover":
         restore.recover(open_context())
         return 0
