@@ -1,7 +1,7 @@
 """Door: measure the installation, judge whether its data is safe, tell what was done.
 
-Cron runs the file (`python services/monitor.py`) or the module to take a sample; the pages
-call the functions.
+Cron runs the file (`python services/monitor.py`) or the module to take a sample and to send
+the alerts that are due; the pages call the functions.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from typing import Any
 
 from sqlalchemy.exc import SQLAlchemyError
 
+from services.core import jobs
 from services.core.access import Actor, Permission, command_line_actor, require
 from services.core.context import Context, open_context
 from services.core.databases import shop_error
@@ -33,10 +34,12 @@ from services.protection.model import SnapshotRow
 from services.protection.proving import records
 from services.protection.replication import status as replication
 from services.shop.attach import ShopState, status
+from services.watch import alerts, notify, samples
 from services.watch import facts as watched
-from services.watch import samples
+from services.watch.alerting import AlertState, Transition, conditions
 from services.watch.facts import failed_test_restore
 from services.watch.judging import judge
+from services.watch.notify import Delivery
 from services.watch.posture import Facts, Posture, Proof, Recovery, Snapshot, Trouble
 from services.watch.samples import Reading
 
@@ -140,6 +143,34 @@ def posture(ctx: Context, actor: Actor) -> tuple[Facts, Posture]:
     return facts, judge(facts, ctx.now())
 
 
+def look(ctx: Context, actor: Actor) -> tuple[Facts, Posture]:
+    """The posture, held against the alerts that are open; what is to be told of it is told
+    beside the caller. A page must open all the same: never raises over an alert.
+
+    Raises:
+        Denied: without `overview.view`.
+    """
+    facts, found = posture(ctx, actor)
+    try:
+        alerts.observe(ctx, conditions(found))
+        notify.deliver_aside(ctx)
+    except SQLAlchemyError as error:
+        log.warning("the alerts were not looked at: %s", error)
+    return facts, found
+
+
+def evaluate(ctx: Context, actor: Actor) -> tuple[tuple[Transition, ...], Delivery]:
+    """Judge what is there now, open and end alerts, and tell whoever is to be told.
+
+    Raises:
+        Denied: without `overview.view`.
+    """
+    require(actor, Permission.OVERVIEW_VIEW)
+    jobs.reap(ctx)  # a backup that was killed has failed, and nobody said so yet
+    _facts, found = posture(ctx, actor)
+    return alerts.observe(ctx, conditions(found)), notify.deliver(ctx)
+
+
 def _copy_trouble(ctx: Context) -> Trouble | None:
     found = replication.trouble(ctx)
     return Trouble(found[0], _standing(found[1]), found[2]) if found else None
@@ -207,9 +238,10 @@ def _look_inside(ctx: Context) -> tuple[bool, Trouble | None]:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Take one sample. Quiet when all is well; `--json` prints what was measured."""
+    """Send what is due and take one sample. Quiet when all is well; `--json` prints both."""
     parser = argparse.ArgumentParser(
-        prog="monitor.py", description="Measure sizes, rows, disks and backups; keep the result."
+        prog="monitor.py",
+        description="Judge whether the data is safe, send alerts, and keep sizes, rows and disks.",
     )
     parser.add_argument("--json", action="store_true", help="print what was measured as JSON")
     try:
@@ -221,9 +253,21 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         ctx = open_context(patient=True)
         try:
-            readings = sample(ctx, command_line_actor())
+            actor = command_line_actor()
+            changed, delivery = evaluate(ctx, actor)
+            still_open = alerts.standing(ctx, actor)
+            readings = sample(ctx, actor)
         finally:
             ctx.close()
+        if delivery.failed:
+            print(f"An alert could not be delivered. {delivery.error}", file=sys.stderr)
+        answer["alerts"] = {
+            "open": sum(alert.state is AlertState.FIRING for alert in still_open),
+            "pending": sum(alert.state is AlertState.PENDING for alert in still_open),
+            "changed": len(changed),
+            "delivered": delivery.delivered,
+            "failed": delivery.failed,
+        }
         answer["readings"] = [
             {"metric": reading.metric, "subject": reading.subject, "value": reading.value}
             for reading in readings

@@ -16,6 +16,7 @@ class Permission(enum.StrEnum):
     OVERVIEW_VIEW = "overview.view"
     KB_VIEW = "kb.view"
     KB_EDIT = "kb.edit"
+    KB_PURGE = "kb.purge"
     BACKUP_VIEW = "backup.view"
     BACKUP_CREATE = "backup.create"
     BACKUP_DOWNLOAD = "backup.download"
@@ -25,6 +26,7 @@ class Permission(enum.StrEnum):
     RETENTION_RUN = "retention.run"
     STORE_MANAGE = "store.manage"
     MONITORING_VIEW = "monitoring.view"
+    ALERT_MANAGE = "alert.manage"
     ACCOUNTS_MANAGE = "accounts.manage"
     AUDIT_VIEW = "audit.view"
     SAMPLE_MANAGE = "sample.manage"
@@ -43,6 +45,7 @@ ROLES: dict[str, frozenset[Permission]] = {
         Permission.BACKUP_PIN,
         Permission.RESTORE,
         Permission.DRILL_RUN,
+        Permission.ALERT_MANAGE,
     },
     "manager": _VIEW | {Permission.BACKUP_VIEW},
 }

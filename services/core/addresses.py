@@ -1,7 +1,8 @@
-"""Addresses of databases and stores: the form that the desk uses, and the one that it shows."""
+"""Addresses of databases, stores and people: the form that the desk uses, and the one it shows."""
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -39,6 +40,29 @@ def is_database_url(url: str) -> bool:
     if parsed.get_backend_name() == "sqlite":
         return parsed.database not in (None, "", ":memory:")
     return parsed.get_backend_name() in ("postgresql", "postgres")
+
+
+def addresses(listed: str) -> tuple[str, ...]:
+    """Several addresses that are separated by commas or blanks.
+
+    An address may hold commas of its own: the next one begins with its scheme.
+    """
+    parts = re.split(r"[,\s]+(?=[A-Za-z][A-Za-z0-9+.-]*://)", listed.strip())
+    return tuple(part for part in (part.strip(" ,\t\r\n") for part in parts) if part)
+
+
+def are_addresses(listed: str) -> bool:
+    """Whether each of them has a scheme and says something after it."""
+    return all(re.match(r"[A-Za-z][A-Za-z0-9+.-]*://.", each) for each in addresses(listed))
+
+
+def is_web_address(url: str) -> bool:
+    """Whether this is the address of something that answers HTTP."""
+    try:
+        parts = urlsplit(url)
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # a port that is no number
+        return False
 
 
 def mask_url(url: str) -> str:

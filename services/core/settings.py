@@ -18,7 +18,13 @@ from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_va
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from db.engine import sqlite_file, sqlite_url
-from services.core.addresses import is_database_url, normalise_database_url
+from services.core.addresses import (
+    addresses,
+    are_addresses,
+    is_database_url,
+    is_web_address,
+    normalise_database_url,
+)
 from services.core.addresses import mask_url as mask_url
 from services.core.errors import Misconfigured
 
@@ -164,6 +170,16 @@ class Settings(BaseSettings):
         None, description="Opens the first-administrator form; made at first start when not set."
     )
     desk_url: str = Field("", description="The desk's public address, for links in messages.")
+    alert_urls: SecretStr | None = Field(
+        None,
+        description="Where alerts are sent: apprise addresses (`mailtos://...`, `slack://...`, "
+        "`json://...`), separated by commas.",
+    )
+    heartbeat_url: SecretStr | None = Field(
+        None,
+        description="A dead man's switch outside: pinged at the start of a backup (`/start` after "
+        "it), at its success and at its failure (`/fail`).",
+    )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
         "INFO", description="How much the desk writes to standard error."
     )
@@ -216,6 +232,20 @@ class Settings(BaseSettings):
         # Otherwise objects would silently be encrypted in another way than somebody meant.
         if value and others.data.get("backup_s3_encryption") != "sse-kms":
             raise ValueError("nothing, unless BACKUP_S3_ENCRYPTION is sse-kms")
+        return value
+
+    @field_validator("alert_urls")
+    @classmethod
+    def _alerts_have_addresses(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and not are_addresses(value.get_secret_value()):
+            raise ValueError("apprise addresses (SERVICE://...), separated by commas")
+        return value
+
+    @field_validator("heartbeat_url")
+    @classmethod
+    def _heartbeat_is_an_address(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and not is_web_address(value.get_secret_value()):
+            raise ValueError("https://HOST/PATH")
         return value
 
     @field_validator("backup_store_url", "backup_copy_url")
@@ -295,6 +325,11 @@ class Settings(BaseSettings):
     def copy_url(self) -> str | None:
         """The second store, in the same form; None where there is none."""
         return self._absolute(self.backup_copy_url) if self.backup_copy_url else None
+
+    @property
+    def alert_addresses(self) -> tuple[str, ...]:
+        """Where alerts go, each address by itself; secrets."""
+        return addresses(self.alert_urls.get_secret_value()) if self.alert_urls else ()
 
     def _absolute(self, url: str) -> str:
         if url.startswith("file:"):

@@ -136,6 +136,8 @@ def _about_backups(facts: Facts, now: datetime) -> list[Finding]:
                 "Make another one now; the damaged one stays where it is.",
                 facts.newest.at,
                 Action.BACK_UP,
+                covered=f"store {facts.newest.id}"
+                in {each.subject for each in facts.failed_proofs},
             )
         )
     elif facts.newest_trusted is None:
