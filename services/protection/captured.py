@@ -6,10 +6,7 @@ is sent, the rows and digests of its tables, the knowledge base read from it.
 
 from __future__ import annotations
 
-import json
 import sqlite3
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
@@ -23,8 +20,8 @@ from sqlalchemy.exc import SQLAlchemyError
 from db.engine import read_only_sqlite, sqlite_file
 from db.knowledge import VERSION_TABLE
 from services.core.errors import Broken
-from services.core.settings import PROJECT_ROOT
 from services.protection import digests
+from services.protection.measuring import Known, Measuring, table_facts
 from services.protection.model import Component, Part, TableFacts
 from services.protection.sending import Sender
 from services.protection.sources import sqlite
@@ -104,6 +101,7 @@ def captured(
     folder: Path,
     tools: str | None = None,
     earlier: Earlier | None = None,
+    known: Known | None = None,
 ) -> Iterator[Captured]:
     """Capture a database.
 
@@ -113,6 +111,8 @@ def captured(
         folder: of the workspace.
         tools: the setting POSTGRES_TOOLS.
         earlier: a snapshot whose copy of this database is taken where nobody wrote since.
+        known: what was found in a copy of this SQLite file a moment ago: a copy of the same
+            bytes is not measured again.
 
     Raises:
         Misconfigured, Transient, Broken: it can't be captured.
@@ -120,11 +120,11 @@ def captured(
     path = sqlite_file(url)
     if path is not None:
         copy = folder / f"{part.value}.sqlite3"
-        known = earlier.known_database() if earlier else None
-        if not sqlite.capture(path, copy, known=known) and earlier is not None:
+        kept = earlier.known_database() if earlier else None
+        if not sqlite.capture(path, copy, known=kept) and earlier is not None:
             yield UnchangedFile(path, earlier)
             return
-        held = CapturedFile(path, copy)
+        held = CapturedFile(path, copy, known)
         try:
             yield held
         finally:
@@ -155,45 +155,44 @@ class CapturedFile:
 
     engine_name, digest, unchanged = SQLITE, digests.DIGEST, False
 
-    def __init__(self, live: Path, copy: Path) -> None:
+    def __init__(self, live: Path, copy: Path, known: Known | None = None) -> None:
         self.table_names = sqlite.table_names(copy)
         self.tools: dict[str, str] = {}
-        self._live, self._copy = live, copy
-        self._measuring: subprocess.Popen[bytes] | None = None
+        self._live, self._copy, self._known = live, copy, known
+        self._sent = ""  # sha256 of what was sent
+        self._measuring: Measuring | None = None
 
     def measure(self) -> None:
-        """In a process of its own, for the second core."""
-        self._measuring = subprocess.Popen(
-            [sys.executable, "-m", "services.protection.digests", str(self._copy)],
-            cwd=PROJECT_ROOT,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-        )
+        """In a process of its own, for the second core; not where it is likely to be known."""
+        if self._known is None or self._known.counter != sqlite.change_counter(self._copy):
+            self._measuring = Measuring(self._copy)
 
     def measured(self) -> Measured:
         """The child checks the copy as well."""
         if self._measuring is None:
-            self.measure()
-            return self.measured()
-        output, _nothing = self._measuring.communicate()
-        if self._measuring.returncode != 0:
-            raise Broken(f"The copy of {self._live} could not be read; nothing was backed up.")
-        verdict, tables, violations = json.loads(output)
-        if verdict != "ok":
+            # Whoever packed the copy has read all of it: the digest tells whether it is known.
+            if self._known is not None and self._known.sha256 == self._sent:
+                return Measured(self._known.facts(), self._known.foreign_key_violations)
+            self._measuring = Measuring(self._copy)
+        try:
+            found = self._measuring.found()
+        except Broken as error:
             raise Broken(
-                f"The database {self._live} is damaged ({str(verdict)[:120]}); "
+                f"The copy of {self._live} could not be read; nothing was backed up."
+            ) from error
+        if found.verdict != "ok":
+            raise Broken(
+                f"The database {self._live} is damaged ({found.verdict[:120]}); "
                 "nothing was backed up.",
                 "Restore it from an earlier backup.",
             )
-        facts = {name: TableFacts(rows, digest) for name, (rows, digest) in tables.items()}
-        return Measured(facts, violations)
+        return Measured(table_facts(found.tables), found.foreign_key_violations)
 
     def send(self, sender: Sender, part: Part, moved: Callable[[float], None]) -> Component:
         """The file itself, compressed."""
         name, total = f"{self._copy.name}.zst", self._copy.stat().st_size or 1
         with open(self._copy, "rb", buffering=0) as file:
-            return sender.send(
+            component = sender.send(
                 name,
                 part,
                 file,
@@ -201,6 +200,8 @@ class CapturedFile:
                 compress=True,
                 on_plain=lambda count: moved(count / total),
             )
+        self._sent = component.plain_sha256
+        return component
 
     def engine(self) -> Engine:
         """Gives the file back after each use."""
@@ -232,9 +233,7 @@ class CapturedFile:
     def stop(self) -> None:
         """End the child."""
         if self._measuring is not None:
-            if self._measuring.poll() is None:
-                self._measuring.kill()
-            self._measuring.wait()
+            self._measuring.stop()
 
 
 class _AsItWas:

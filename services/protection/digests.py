@@ -70,6 +70,7 @@ class FileFacts:
     verdict: str  # "ok", or what quick_check found
     tables: dict[str, tuple[int, str]]  # name -> rows, digest
     foreign_key_violations: int
+    sha256: str = ""  # of the whole file, where that was asked for
 
 
 def is_counted(table: str) -> bool:
@@ -81,22 +82,30 @@ def is_counted(table: str) -> bool:
     return table not in _OURS and not table.startswith(_FOREIGN)
 
 
-def file_facts(path: Path) -> FileFacts:
+def file_facts(path: Path, *, hashed: bool = False, with_references: bool = True) -> FileFacts:
     """Check a copy and measure every table; a damaged one is not measured.
+
+    Args:
+        hashed: digest the file as well.
+        with_references: count the rows that refer to none.
 
     Raises:
         sqlite3.Error, OSError: it can't be read.
     """
+    sha256 = ""
+    if hashed:
+        with open(path, "rb") as file:
+            sha256 = hashlib.file_digest(file, "sha256").hexdigest()
     with closing(open_copy(path)) as connection:
         connection.execute("PRAGMA cache_size=-32768")
         found = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
         if found != "ok":
-            return FileFacts(str(found), {}, 0)
-        violations = references.violations(connection)
+            return FileFacts(str(found), {}, 0, sha256)
+        violations = references.violations(connection) if with_references else 0
     try:
-        return FileFacts("ok", table_digests(path), violations)
+        return FileFacts("ok", table_digests(path), violations, sha256)
     except Damaged as error:
-        return FileFacts(str(error), {}, 0)
+        return FileFacts(str(error), {}, 0, sha256)
 
 
 def table_digests(path: Path) -> dict[str, tuple[int, str]]:
@@ -327,9 +336,14 @@ def _varint(page: memoryview, at: int) -> tuple[int, int]:
 
 def main() -> int:
     """Print the facts of one file as JSON."""
-    facts = file_facts(Path(sys.argv[1]))
+    *flags, path = sys.argv[1:]
+    found = file_facts(
+        Path(path), hashed="--hashed" in flags, with_references="--no-references" not in flags
+    )
     json.dump(
-        [facts.verdict, facts.tables, facts.foreign_key_violations], sys.stdout, ensure_ascii=True
+        [found.verdict, found.tables, found.foreign_key_violations, found.sha256],
+        sys.stdout,
+        ensure_ascii=True,
     )
     return 0
 

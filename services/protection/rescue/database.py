@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
+from services.protection.measuring import Known
 from services.protection.model import Manifest
 from services.protection.rescue.compare import TableDiff
 from services.protection.rescue.journal import Ledger
@@ -39,6 +41,9 @@ class Compared:
 
     tables: tuple[TableDiff, ...]
     notes: tuple[str, ...] = ()  # what could only be counted, for a person
+    state: LiveState | None = None  # where a closer look found another one
+    known: Known | None = None  # what was measured of the live one
+    proven: str = ""  # sha256 of the snapshot's file whose tables were held to the manifest
 
 
 @dataclass
@@ -66,8 +71,12 @@ class Database(Protocol):
         """Equal to an earlier one only when nobody wrote in between; empty where that can't be
         told."""
 
-    def writer_seen(self) -> str:
-        """Whether another program writes to it, in words; empty when none was seen."""
+    def watching(self) -> AbstractContextManager[Callable[[], str]]:
+        """Watch for other programs that write to it, beside whatever is done inside.
+
+        What is given says whether one was seen, in words, once that was watched for long
+        enough; empty when none was.
+        """
 
     def require_rights(self) -> None:
         """Stop before anything begins that the desk may not end.
@@ -107,13 +116,20 @@ class Database(Protocol):
 class Replacement(Protocol):
     """One restore of the live database; what it has in hand stands in the journal."""
 
-    def look(self) -> LiveState:
-        """What is there now; from here on other writers are noticed."""
+    known: Known | None  # what `compare` measured of the live one
 
-    def stage(self, store: Store, manifest: Manifest, *, undo: bool) -> None:
+    def look(self, seen: str) -> LiveState:
+        """What is there now; from here on other writers are noticed.
+
+        Args:
+            seen: the witness of when it was found ready; empty: never.
+        """
+
+    def stage(self, store: Store, manifest: Manifest, *, undo: bool, proven: str) -> None:
         """Bring the snapshot's database beside the live one, checked and marked.
 
         Args:
+            proven: as `Compared` has it; the same bytes are not held to the manifest again.
             undo: what a restore replaced comes back; where it is still there as it was, that
                 is taken rather than its safety snapshot.
 

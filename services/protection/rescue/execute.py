@@ -146,7 +146,7 @@ class _Restore:
     def _look(self) -> None:
         require_space(self.ctx, self.manifest, self.plan.parts)
         if self.database:
-            self.state = self.database.look()
+            self.state = self.database.look(self.plan.witness)
 
     def _stage(self) -> None:
         ctx, store, manifest, say = self.ctx, self.store, self.manifest, self.handle
@@ -154,7 +154,8 @@ class _Restore:
         work.mkdir(mode=0o700)
         if self.database:
             say.step("Fetching and checking the database beside the live one", 0.02)
-            self.database.stage(store, manifest, undo=bool(self.outcome.undo_of))
+            undo = bool(self.outcome.undo_of)
+            self.database.stage(store, manifest, undo=undo, proven=self.plan.proven)
             reached("database staged")
         if Part.KNOWLEDGE in self.plan.parts:
             say.step("Fetching and checking the knowledge base", 0.2)
@@ -194,6 +195,7 @@ class _Restore:
         if self.database and self.state is not LiveState.READY:
             self.handle.step("Keeping the unreadable database aside", 0.37)
             self.outcome.kept += self.database.keep_damaged()
+        known = self.database.known if self.database else None
         try:
             safety = snapshots.create(
                 self.ctx,
@@ -203,6 +205,7 @@ class _Restore:
                 reason=SAFETY,
                 knowledge=self.borrowed.canonical_json,
                 span=(0.38, 0.8),
+                known=known or self.plan.known,
             )
         except DeskError as error:
             if self.state is LiveState.READY:

@@ -10,8 +10,10 @@ from __future__ import annotations
 import os
 import shutil
 import sqlite3
+import subprocess
+import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
@@ -30,8 +32,11 @@ _FRESH_SECONDS = 1.0
 _COMPANIONS = ("-wal", "-journal", "-shm")
 
 
-def state_of(path: Path) -> LiveState:
+def state_of(path: Path, *, closely: bool = True) -> LiveState:
     """Look at the live database without changing it.
+
+    Args:
+        closely: with SQLite's own check of every page; else only whether it opens.
 
     Raises:
         Transient: another program holds it locked.
@@ -41,7 +46,8 @@ def state_of(path: Path) -> LiveState:
     try:
         # Read-write, so that SQLite may roll back what a killed shop left half written.
         with closing(_open(path, timeout=5)) as connection:
-            verdict = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
+            check = "PRAGMA quick_check(1)" if closely else "SELECT 'ok'"
+            verdict = connection.execute(check).fetchone()[0]
             tables = connection.execute(
                 "SELECT count(*) FROM sqlite_master WHERE type = 'table'"
             ).fetchone()[0]
@@ -74,23 +80,41 @@ def witness(path: Path) -> str:
     return " ".join(seen)
 
 
-def writer_seen(path: Path) -> str:
-    """Whether another program writes to the database, in words; empty when none was seen."""
-    try:
-        with closing(_open(path, timeout=0.3)) as connection:
-            before = _version(connection)
+@contextmanager
+def watching(path: Path) -> Iterator[Callable[[], str]]:
+    """Watch for other programs that write to the database, for `WATCH_SECONDS` or longer.
+
+    What is given says in words whether one was seen; empty when none was.
+    """
+    until = time.monotonic() + WATCH_SECONDS
+    with closing(_open(path, timeout=0.3)) as connection:
+        before: int | None = None
+        locked = ""
+        try:
             if _mode(connection) != "wal":
                 connection.execute("BEGIN EXCLUSIVE")
                 connection.execute("ROLLBACK")
-            time.sleep(WATCH_SECONDS)
-            if _version(connection) != before:
-                return "Another program wrote to the shop's database just now."
-    except sqlite3.OperationalError as error:
-        if _is_busy(error):
-            return "Another program holds the shop's database locked."
-    except sqlite3.DatabaseError:
-        pass  # not a database: nobody writes to it
-    return ""
+            before = _version(connection)
+        except sqlite3.DatabaseError as error:
+            locked = _locked(error)
+
+        def seen() -> str:
+            if before is None:
+                return locked
+            time.sleep(max(until - time.monotonic(), 0.0))
+            try:
+                wrote = _version(connection) != before
+            except sqlite3.DatabaseError as error:
+                return _locked(error)
+            return "Another program wrote to the shop's database just now." if wrote else ""
+
+        yield seen
+
+
+def _locked(error: sqlite3.DatabaseError) -> str:
+    if isinstance(error, sqlite3.OperationalError) and _is_busy(error):
+        return "Another program holds the shop's database locked."
+    return ""  # not a database: nobody writes to it
 
 
 def page_size(path: Path) -> int:
@@ -164,6 +188,30 @@ class Live:
         with closing(sqlite3.connect(target)) as copy:
             self.connection.backup(copy, pages=-1)
 
+    def equals(self, staged: Path) -> bool:
+        """Whether the file is byte for byte what `take_over` or `replace_file` brought.
+
+        False says nothing: so it is in WAL mode, or when somebody wrote since.
+        """
+        if self.wal:
+            return False
+        try:
+            with self._reading():
+                command = [sys.executable, "-I", "-S", "-c", _COMPARER, str(self.path), str(staged)]
+                return subprocess.run(command, stdin=subprocess.DEVNULL).returncode == _EQUAL
+        except sqlite3.Error:
+            return False
+
+    @contextmanager
+    def _reading(self) -> Iterator[None]:
+        """Nobody writes to the file inside."""
+        self.connection.execute("BEGIN")
+        try:
+            self.connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+            yield
+        finally:
+            self.connection.execute("ROLLBACK")
+
     def take_over(self, staged: Path) -> None:
         """Replace the whole content by that of `staged`, in one transaction.
 
@@ -189,6 +237,26 @@ class Live:
         if self.wal:
             # It has grown by the size of the database; a reader may keep us from it.
             self.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
+
+# In a process of its own: one that closes a file gives up every POSIX lock that it has on it,
+# SQLite's included. Left out is what SQLite itself counts in the header: changes, changes of
+# the schema, and the version that wrote last (https://www.sqlite.org/fileformat2.html, 1.3).
+_EQUAL = 200
+_COMPARER = """
+import sys
+def plain(header):
+    return header[:24] + header[28:40] + header[44:92] + header[100:]
+with open(sys.argv[1], "rb", buffering=0) as ours, open(sys.argv[2], "rb", buffering=0) as theirs:
+    if plain(ours.read(512)) != plain(theirs.read(512)):
+        sys.exit(1)
+    while True:
+        mine, yours = ours.read(1 << 18), theirs.read(1 << 18)
+        if mine != yours:
+            sys.exit(1)
+        if not mine:
+            sys.exit(200)
+"""
 
 
 def replace_file(staged: Path, live: Path, mark: str) -> None:

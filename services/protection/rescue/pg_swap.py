@@ -14,6 +14,7 @@ from pathlib import Path
 
 from services.core.context import Context
 from services.core.errors import Broken
+from services.protection.measuring import Known
 from services.protection.model import Manifest, TableFacts
 from services.protection.rescue import live as live_file
 from services.protection.rescue import pg_sweep, staging
@@ -54,6 +55,8 @@ log = logging.getLogger("desk.restore")
 class PostgresReplacement:
     """One restore of the live database."""
 
+    known: Known | None = None  # a server's facts come with its backup
+
     def __init__(self, ctx: Context, ledger: Ledger) -> None:
         self.ctx, self.ledger, self.url = ctx, ledger, ctx.settings.shop_database_url
         self.live = database_name(self.url)
@@ -71,7 +74,7 @@ class PostgresReplacement:
         """What the live one is called then."""
         return self.ledger.journal.old
 
-    def look(self) -> LiveState:
+    def look(self, seen: str) -> LiveState:
         """What is there now."""
         job = self.ledger.journal.job_id
         self.ledger.save(
@@ -82,7 +85,7 @@ class PostgresReplacement:
         self.state = state_of(self.url)
         return self.state
 
-    def stage(self, store: Store, manifest: Manifest, *, undo: bool) -> None:
+    def stage(self, store: Store, manifest: Manifest, *, undo: bool, proven: str) -> None:
         """Take the database of before, that of the preview, or a new one."""
         before = self._before(manifest.id) if undo else None
         if before is not None:

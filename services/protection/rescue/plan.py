@@ -16,6 +16,7 @@ from sqlalchemy import make_url
 
 from services.core.errors import Conflict, Invalid
 from services.core.settings import Settings
+from services.protection.measuring import Known
 from services.protection.model import Manifest, Part
 from services.protection.rescue.database import LiveState
 from services.protection.rescue.words import KnowledgeDiff, PlanLine, Tone
@@ -43,6 +44,8 @@ class RestorePlan:
     made_at: datetime
     fingerprint: str
     witness: str = ""  # of the live database before it was compared; empty: never the same
+    known: Known | None = None  # what was measured of it then
+    proven: str = ""  # sha256 of the database whose tables were held to the manifest
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON-serialisable values, for the parameters of a job."""
@@ -65,6 +68,8 @@ class RestorePlan:
         entries = {name: tuple(paths) for name, paths in data["entries"].items()}
         values["entries"] = KnowledgeDiff(**entries)
         values["live"] = LiveState(data["live"])
+        known = data.get("known")
+        values["known"] = Known(**known) if known else None
         return cls(**values)
 
 

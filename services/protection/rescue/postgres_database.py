@@ -7,8 +7,8 @@ there; the restore takes that one over. Nothing is ever restored into the live o
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -74,14 +74,24 @@ class PostgresDatabase:
             return witness(self.url, self.name)
         return ""
 
-    def writer_seen(self) -> str:
+    @contextmanager
+    def watching(self) -> Iterator[Callable[[], str]]:
         """Rows written by anybody within a moment, as the server counts them."""
+        until = time.monotonic() + live_file.WATCH_SECONDS
+        before = self._rows_written()
+
+        def seen() -> str:
+            time.sleep(max(until - time.monotonic(), 0.0))
+            now = self._rows_written()
+            wrote = None not in (before, now) and before != now
+            return "Another program wrote to the shop's database just now." if wrote else ""
+
+        yield seen
+
+    def _rows_written(self) -> int | None:
         with suppress(DeskError), maintenance(self.url) as connection:
-            before = rows_written(connection, self.name)
-            time.sleep(live_file.WATCH_SECONDS)
-            if rows_written(connection, self.name) != before:
-                return "Another program wrote to the shop's database just now."
-        return ""
+            return rows_written(connection, self.name)
+        return None
 
     def require_rights(self) -> None:
         """Creating databases, renaming this one, ending the sessions of others."""

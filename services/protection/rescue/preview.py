@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -98,13 +98,18 @@ def make_plan(
         state = database.state()
     else:
         require_space(ctx, manifest, parts)
-    writer = database.writer_seen() if state is LiveState.READY else ""
-    seen = ""
-    if Part.DATABASE in parts:
-        seen = database.witness() if state is LiveState.READY else ""
-        compared = database.compared(store, manifest, state, watch)
-    watch("Comparing", 0.8)
-    found = differences(ctx, store, manifest, parts, compared.tables, state, live_knowledge)
+    writer = seen = ""
+    with ExitStack() as watched:
+        ready = state is LiveState.READY
+        wrote = watched.enter_context(database.watching()) if ready else None
+        if Part.DATABASE in parts:
+            seen = database.witness() if ready else ""
+            compared = database.compared(store, manifest, state, watch)
+            state = compared.state or state
+        watch("Comparing", 0.8)
+        found = differences(ctx, store, manifest, parts, compared.tables, state, live_knowledge)
+        if wrote is not None and state is LiveState.READY:
+            writer = wrote()
     lines = [
         *_state_lines(database, state),
         *table_lines(found.tables, manifest.created_at),
@@ -135,7 +140,9 @@ def make_plan(
         word=confirmation_word(ctx.settings),
         made_at=ctx.now(),
         fingerprint=fingerprint(manifest, parts, found.losses),
-        witness=seen,
+        witness=seen if state is LiveState.READY else "",
+        known=compared.known,
+        proven=compared.proven,
     )
 
 

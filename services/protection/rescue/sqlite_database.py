@@ -6,7 +6,7 @@ import logging
 import shutil
 import sqlite3
 from collections.abc import Callable, Iterable
-from contextlib import closing
+from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 
 from db.engine import sqlite_url
@@ -14,7 +14,8 @@ from services.core.context import Context, prepare_folder
 from services.core.errors import Broken
 from services.protection import snapshots
 from services.protection.index import catalog
-from services.protection.model import Manifest, Part
+from services.protection.measuring import Known, Measuring, table_facts
+from services.protection.model import Manifest, Part, TableFacts
 from services.protection.rescue import journal as journals
 from services.protection.rescue import live as live_file
 from services.protection.rescue import staging
@@ -23,9 +24,11 @@ from services.protection.rescue.compare import TableDiff, compare
 from services.protection.rescue.database import Compared, Hold, LiveState, Told, Watch
 from services.protection.rescue.journal import Ledger, Phase
 from services.protection.rescue.live import Live
+from services.protection.rescue.sqlite_look import Look, equal, looked
 from services.protection.rescue.verify import as_facts, facts_of, verify_database
 from services.protection.sources import sqlite as sqlite_source
 from services.protection.stores.base import Store
+from services.protection.workspace import workspace
 
 log = logging.getLogger("desk.restore")
 
@@ -37,8 +40,8 @@ class SqliteDatabase:
         self.ctx, self.path = ctx, path
 
     def state(self) -> LiveState:
-        """What is there."""
-        return live_file.state_of(self.path)
+        """What is there; every page is checked when it is compared."""
+        return live_file.state_of(self.path, closely=False)
 
     def state_line(self, state: LiveState) -> str:
         """What a preview says about a file that is not ready."""
@@ -53,9 +56,9 @@ class SqliteDatabase:
         """What the file system tells of the file and its companions."""
         return live_file.witness(self.path)
 
-    def writer_seen(self) -> str:
-        """Whether another program writes to it."""
-        return live_file.writer_seen(self.path)
+    def watching(self) -> AbstractContextManager[Callable[[], str]]:
+        """As SQLite counts for a connection that stays open."""
+        return live_file.watching(self.path)
 
     def require_rights(self) -> None:
         """A file that can't be written says so itself."""
@@ -80,11 +83,33 @@ class SqliteDatabase:
     def compared(
         self, store: Store, manifest: Manifest, state: LiveState, watch: Watch
     ) -> Compared:
-        """Fetch the snapshot's file into the scratch folder and compare row by row."""
-        watch("Fetching the backup's database to look inside", 0.1)
-        copy = self._fetched(store, manifest)
-        watch("Comparing", 0.6)
-        return Compared(compare(self.path if state is LiveState.READY else None, copy))
+        """Fetch the snapshot's file into the scratch folder while the live one is measured."""
+        component = snapshots.component_of(manifest, Part.DATABASE)
+        with ExitStack() as held:
+            look = self._looked(held) if state is LiveState.READY else None
+            watch("Fetching the backup's database to look inside", 0.1)
+            copy = self._fetched(store, manifest)
+            checking = held.enter_context(Measuring(copy, references=False))
+            watch("Comparing", 0.6)
+            known = look.known() if look else None
+            if look and known:
+                tables = look.differences(
+                    copy, manifest.tables, lambda share: watch("Comparing", 0.6 + 0.2 * share)
+                )
+            else:
+                tables, state = compare(None, copy), _worse(state)
+            _require_equal(checking, manifest)
+        return Compared(tables, state=state, known=known, proven=component.plain_sha256)
+
+    def _looked(self, held: ExitStack) -> Look | None:
+        """None where a copy of it can't be made because it is damaged."""
+        folder = held.enter_context(workspace(self.ctx, "preview"))
+        try:
+            return held.enter_context(looked(self.path, folder))
+        except Broken:
+            if live_file.state_of(self.path) is LiveState.READY:
+                raise
+            return None
 
     def clear_previews(self) -> None:
         """Only the newest one is kept: it is as large as the shop's database."""
@@ -102,6 +127,7 @@ class SqliteDatabase:
         if not staging.is_intact(target, snapshots.component_of(manifest, Part.DATABASE)):
             self.clear_previews()
             snapshots.fetch(self.ctx, store, manifest, Part.DATABASE, target)
+            staging.checked(target, snapshots.component_of(manifest, Part.DATABASE))
         return target
 
 
@@ -118,10 +144,12 @@ class SqliteReplacement:
         self.state = LiveState.READY
         self.live: Live | None = None  # open from the first look on, to notice other writers
         self.seen = 0  # its version when the losses were counted
+        self.known: Known | None = None
 
-    def look(self) -> LiveState:
+    def look(self, seen: str) -> LiveState:
         """What is there now."""
-        self.state = live_file.state_of(self.path)
+        same = bool(seen) and live_file.witness(self.path) == seen
+        self.state = live_file.state_of(self.path, closely=not same)
         if self.state is not LiveState.MISSING:
             self.live = self._opened()
         return self.state
@@ -138,7 +166,7 @@ class SqliteReplacement:
                 raise
             return None
 
-    def stage(self, store: Store, manifest: Manifest, *, undo: bool) -> None:
+    def stage(self, store: Store, manifest: Manifest, *, undo: bool, proven: str) -> None:
         """The file of the preview is used where it still is what was backed up."""
         component = snapshots.component_of(manifest, Part.DATABASE)
         cached = staging.preview_file(self.ctx, manifest)
@@ -148,7 +176,9 @@ class SqliteReplacement:
             staging.clear_previews(self.ctx)
             snapshots.fetch(self.ctx, store, manifest, Part.DATABASE, self.staged)
         reached("database fetched")
-        _require_equal(self.staged, manifest)
+        if proven != component.plain_sha256:
+            with Measuring(self.staged, references=False) as checking:
+                _require_equal(checking, manifest)
         migrated = staging.mark(
             self.ctx, sqlite_url(self.staged), self.ledger.journal.job_id, manifest.id
         )
@@ -164,7 +194,11 @@ class SqliteReplacement:
 
     def compare(self) -> tuple[TableDiff, ...]:
         """How the live file differs from the staged one."""
-        return compare(self.path if self.state is LiveState.READY else None, self.staged)
+        if self.state is not LiveState.READY:
+            return compare(None, self.staged)
+        with looked(self.path, Path(self.ledger.journal.work)) as look:
+            self.known = look.known()
+            return look.differences(self.staged, _expected(self.ledger))
 
     def keep_damaged(self) -> list[str]:
         """Keep the file and its companions aside, byte for byte."""
@@ -204,7 +238,8 @@ class SqliteReplacement:
         late = folder / "last-state.sqlite3"
         self.ledger.save(Phase.APPLYING, kept=str(folder))
         live.copy_to(late)
-        hold(compare(late, self.staged))
+        same = equal(sqlite_source.table_facts(late), _expected(self.ledger))
+        hold(compare(late, self.staged, equal=same))
         told.kept.append(str(late))
         told.notes.append(
             "Another program wrote to the database while the safety snapshot was taken. The "
@@ -212,11 +247,13 @@ class SqliteReplacement:
         )
 
     def verify(self) -> list[str]:
-        """Take a copy of what is live now and compare its digests."""
+        """Compare every byte with what was staged; else the digests of a copy."""
         if self.live is None:
             # The file was put in place as a whole: it is opened for the first time.
             self.live = Live(self.path)
             self.seen = self.live.version()
+        if self.live.equals(self.staged):
+            return []
         return self._verified(self.live, self.seen)
 
     def _verified(self, live: Live, seen: int) -> list[str]:
@@ -274,12 +311,19 @@ class SqliteReplacement:
         return []
 
 
-def _require_equal(copy: Path, manifest: Manifest) -> None:
-    with closing(sqlite3.connect(copy)) as connection:
-        verdict = connection.execute("PRAGMA integrity_check(1)").fetchone()[0]
-    if verdict != "ok":
+def _require_equal(checking: Measuring, manifest: Manifest) -> None:
+    found = checking.found()
+    if found.verdict != "ok":
         raise Broken(
             f"The database in the snapshot {manifest.id} is damaged; nothing was changed.",
             "Use another snapshot.",
         )
-    staging.require_facts(sqlite_source.table_facts(copy), manifest)
+    staging.require_facts(table_facts(found.tables), manifest)
+
+
+def _expected(ledger: Ledger) -> dict[str, TableFacts]:
+    return {name: TableFacts(*fact) for name, fact in ledger.journal.facts.items()}
+
+
+def _worse(state: LiveState) -> LiveState:
+    return LiveState.DAMAGED if state is LiveState.READY else state
