@@ -8,6 +8,9 @@ PORT ?= 8501
 ADDRESS ?= 127.0.0.1
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
+# Tests start hundreds of processes; without .pyc files each compiles the desk anew.
+test faults: export PYTHONDONTWRITEBYTECODE =
+
 .PHONY: help install run test faults check bench screenshots lock format clean
 
 help: ## list these targets

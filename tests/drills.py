@@ -12,7 +12,7 @@ from collections.abc import Callable
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import pytest
 import zstandard
@@ -33,12 +33,14 @@ from services.protection.stores import open_store
 from services.protection.workspace import workspace
 from services.shop.attach import attach
 from services.shop.sample.vectors import write_vectors
-from tests.conftest import desk_settings, person
+from tests.conftest import database_file, desk_settings, person
 from tests.faults.scene import back_up, furnish
 from tests.shops import build_shop
 
 PRODUCTS = 40
 """As `build_shop` makes them."""
+
+Made = TypeVar("Made")
 
 
 def product(number: int) -> dict[str, Any]:
@@ -72,7 +74,33 @@ def furnish_fully(
         Image.new("RGB", (12, 12), (number * 40, 90, 120)).save(path)
 
 
-_BUILT: dict[bool, tuple[Path, Manifest]] = {}
+_BUILT: dict[str, tuple[Path, Any]] = {}
+
+
+def desk_as_left(
+    folder: Path, factory: pytest.TempPathFactory, kind: str, make: Callable[[Context], Made]
+) -> Made:
+    """A desk and a small shop below `folder`, as `make` leaves them: that is done once, and
+    then copied. Open it with `desk_settings(folder)`.
+
+    Args:
+        kind: names what `make` does.
+
+    Returns:
+        What `make` gave.
+    """
+    if kind not in _BUILT:
+        template = factory.mktemp("desk")
+        ctx = open_context(desk_settings(template))
+        try:
+            build_shop(database_file(ctx.settings.shop_database_url))
+            attach(ctx)
+            _BUILT[kind] = template, make(ctx)
+        finally:
+            ctx.close()
+    template, made = _BUILT[kind]
+    shutil.copytree(template, folder, dirs_exist_ok=True)
+    return cast(Made, made)
 
 
 def furnished_desk(folder: Path, factory: pytest.TempPathFactory, *, vectors: bool) -> Manifest:
@@ -81,21 +109,12 @@ def furnished_desk(folder: Path, factory: pytest.TempPathFactory, *, vectors: bo
     Args:
         vectors: a real Chroma folder, too; opening one takes a second in every drill.
     """
-    if vectors not in _BUILT:
-        template = factory.mktemp("furnished")
-        ctx = open_context(desk_settings(template))
-        try:
-            path = ctx.settings.shop_sqlite_path
-            assert path is not None
-            build_shop(path)
-            attach(ctx)
-            furnish_fully(ctx, vectors=vectors)
-            _BUILT[vectors] = template, back_up(ctx, person("admin"))
-        finally:
-            ctx.close()
-    template, made = _BUILT[vectors]
-    shutil.copytree(template, folder, dirs_exist_ok=True)
-    return made
+
+    def make(ctx: Context) -> Manifest:
+        furnish_fully(ctx, vectors=vectors)
+        return back_up(ctx, person("admin"))
+
+    return desk_as_left(folder, factory, f"everything, vectors: {vectors}", make)
 
 
 def stored(ctx: Context, key: str) -> Path:

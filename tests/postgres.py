@@ -13,13 +13,16 @@ import shutil
 import socket
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import Engine
 
+from db.engine import control_engine, shop_engine
+from db.migrate import upgrade_control, upgrade_knowledge
 from tests.shops import build_shop_on
 
 PASSWORD = "pg-PASSWORD-4711"
@@ -52,20 +55,43 @@ class PostgresServer:
         """Address of a database, as an owner would write it in DATABASE_URL."""
         return f"postgresql://{role}:{PASSWORD}@127.0.0.1:{self.port}/{database}"
 
-    def make_database(self) -> str:
-        """A new empty database that the shop's role owns; gives its URL."""
+    def make_database(self, like: str | None = None) -> str:
+        """A new database that the shop's role owns, empty or like another; gives its URL."""
         name = f"db_{secrets.token_hex(6)}"
         with self.connect("postgres", SHOP_ROLE) as connection:
-            connection.execute(f'CREATE DATABASE "{name}"')
+            copied = f' TEMPLATE "{like.rpartition("/")[2]}"' if like else ""
+            connection.execute(f'CREATE DATABASE "{name}"{copied}')
         return self.url(name)
 
-    def make_shop(self, **sizes: int) -> str:
+    def make_shop(self, *, attached: bool = False, **sizes: int) -> str:
         """A new database with a shop in it; gives its URL.
 
         Args:
+            attached: with the desk's tables beside the shop's.
             sizes: of `build_shop_on`: products, users, orders.
         """
-        return build_shop_on(self.make_database(), **sizes)
+
+        def fill(url: str) -> None:
+            build_shop_on(url, **sizes)
+            if attached:
+                _migrated(url, shop_engine, upgrade_knowledge)
+
+        return self._as_made_by(fill, f"shop {attached} {sorted(sizes.items())}")
+
+    def make_control(self) -> str:
+        """A new database with the tables of a desk; gives its URL."""
+        return self._as_made_by(
+            lambda url: _migrated(url, control_engine, upgrade_control), "control"
+        )
+
+    def _as_made_by(self, fill: Callable[[str], None], kind: str) -> str:
+        """A new database like one that was filled: that is done once, and then copied."""
+        made = _MADE.setdefault(self.folder, {})
+        if kind not in made:
+            url = self.make_database()
+            fill(url)
+            made[kind] = url
+        return self.make_database(like=made[kind])
 
     def connect(self, database: str = "postgres", role: str = "postgres") -> Any:
         """A connection of the superuser (or another role), for looking behind the desk's back."""
@@ -76,6 +102,20 @@ class PostgresServer:
     def tools_setting(self) -> dict[str, Any]:
         """Overrides for `load_settings`: where this server's own tools are."""
         return {"postgres_tools": str(self.bin_dir)}
+
+
+_MADE: dict[Path, dict[str, str]] = {}
+"""Of each server: the databases that are copied."""
+
+
+def _migrated(
+    url: str, engine_for: Callable[[str], Engine], upgrade: Callable[[Engine], bool]
+) -> None:
+    engine = engine_for(url.replace("postgresql:", "postgresql+psycopg:"))
+    try:
+        upgrade(engine)
+    finally:
+        engine.dispose()
 
 
 @pytest.fixture(scope="session")

@@ -55,6 +55,17 @@ class S3Server:
         }
 
 
+@pytest.fixture(scope="session")
+def _read_once() -> Iterator[None]:
+    """Every new client reads megabytes of descriptions of S3: once is enough for a process."""
+    from botocore.loaders import JSONFileLoader
+
+    read = cache(JSONFileLoader().load_file)
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.setattr(JSONFileLoader, "load_file", lambda _self, path: read(path))
+        yield
+
+
 @cache
 def _client(endpoint: str) -> Any:
     """Made once for a server: that takes longer than most of what it is asked."""
@@ -73,7 +84,7 @@ def _client(endpoint: str) -> Any:
 
 
 @pytest.fixture(scope="session")
-def rclone_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
+def rclone_server(tmp_path_factory: pytest.TempPathFactory, _read_once: None) -> Iterator[S3Server]:
     """rclone's S3 server: real HTTP, signatures and multipart uploads."""
     with running_rclone(tmp_path_factory.mktemp("rclone")) as server:
         yield server
@@ -96,7 +107,7 @@ def running_rclone(folder: Path) -> Iterator[S3Server]:
 
 
 @pytest.fixture(scope="session")
-def moto_server() -> Iterator[S3Server]:
+def moto_server(_read_once: None) -> Iterator[S3Server]:
     """moto's S3 server, for what rclone lacks; it accepts any credentials."""
     process = _start(
         [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", "0"],

@@ -7,7 +7,6 @@ from typing import Any
 
 from services.core.context import Context, open_context
 from services.core.settings import load_settings
-from services.shop.attach import attach
 from tests.postgres import PostgresServer
 
 
@@ -21,15 +20,12 @@ def desk_on(server: PostgresServer, folder: Path, shop: str | None = None, **mor
         "env_file": folder / "none.env",
         "desk_home": folder / "desk",
         "shop_root": folder / "shop",
-        "database_url": shop or server.make_shop(),
-        "control_database_url": server.make_database(),
+        "database_url": shop or server.make_shop(attached=True),
+        "control_database_url": server.make_control(),
         **server.tools_setting(),
         **more,
     }
-    ctx = open_context(load_settings(**values))
-    if shop is None:
-        attach(ctx)
-    return ctx
+    return open_context(load_settings(**values))
 
 
 def name_of(ctx: Context) -> str:

@@ -14,8 +14,10 @@ import pytest
 
 from services import backup, restore
 from services.core import jobs
+from services.core.context import Context
 from services.core.errors import DeskError
 from services.protection.rescue import live as live_file
+from tests.drills import desk_as_left
 from tests.faults.scene import EVERYTHING, furnish, leftovers, world
 
 Change = Callable[[dict[str, Any]], object]
@@ -24,9 +26,8 @@ Change = Callable[[dict[str, Any]], object]
 class Bucket:
     """The files of one real snapshot, which somebody rewrites."""
 
-    def __init__(self, ctx, operator) -> None:
-        self.ctx, self.operator = ctx, operator
-        self.id = backup.run(ctx, operator).result["snapshot"]
+    def __init__(self, ctx, operator, snapshot: str) -> None:
+        self.ctx, self.operator, self.id = ctx, operator, snapshot
         self.root = ctx.settings.instance_dir / "backups"
         self.manifest = self.root / f"manifests/default/{self.id}.json"
         self.good = json.loads(self.manifest.read_text())
@@ -67,10 +68,22 @@ class Bucket:
 
 
 @pytest.fixture
-def bucket(ctx, shop, operator, monkeypatch) -> Bucket:
+def snapshot(tmp_path, tmp_path_factory, operator) -> str:
+    """A desk and its one backup, as the backup door made it."""
+
+    def make(ctx: Context) -> str:
+        furnish(ctx, vectors=True)
+        made = backup.run(ctx, operator).result
+        assert made is not None
+        return str(made["snapshot"])
+
+    return desk_as_left(tmp_path, tmp_path_factory, "backed up by its door", make)
+
+
+@pytest.fixture
+def bucket(snapshot, ctx, operator, monkeypatch) -> Bucket:
     monkeypatch.setattr(live_file, "WATCH_SECONDS", 0.02)
-    furnish(ctx, vectors=True)
-    return Bucket(ctx, operator)
+    return Bucket(ctx, operator, snapshot)
 
 
 def _component(**values: object) -> Change:

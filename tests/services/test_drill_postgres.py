@@ -9,7 +9,6 @@ from services.core.errors import Misconfigured
 from services.core.settings import Settings
 from services.protection.proving import aside_server
 from services.protection.sources import postgres
-from services.shop.attach import attach
 from tests.drills import desk_settings, failed, proven, put_manifest, said
 from tests.faults.scene import back_up, furnish
 
@@ -17,14 +16,15 @@ from tests.faults.scene import back_up, furnish
 @pytest.fixture
 def settings(postgres_server, tmp_path) -> Settings:
     return desk_settings(
-        tmp_path, database_url=postgres_server.make_shop(), **postgres_server.tools_setting()
+        tmp_path,
+        database_url=postgres_server.make_shop(attached=True),
+        **postgres_server.tools_setting(),
     )
 
 
 @pytest.fixture
 def made(ctx, admin):
     """A backup of a shop on the server."""
-    attach(ctx)
     furnish(ctx)
     return back_up(ctx, admin)
 

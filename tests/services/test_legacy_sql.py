@@ -48,7 +48,7 @@ def good(postgres_server) -> bytes:
 @pytest.fixture
 def desk(settings, postgres_server):
     """A desk beside a shop on a server, whose store old scripts used."""
-    with desk_on(settings, postgres_server, postgres_server.make_shop()) as ctx:
+    with desk_on(settings, postgres_server, postgres_server.make_shop(attached=True)) as ctx:
         furnish(ctx, pictures=False)
         yield ctx
 

@@ -43,7 +43,7 @@ def _no_long_watch(monkeypatch):
 @pytest.fixture
 def desk(settings, postgres_server):
     """A desk beside a furnished shop on a server."""
-    with desk_on(settings, postgres_server, postgres_server.make_shop()) as ctx:
+    with desk_on(settings, postgres_server, postgres_server.make_shop(attached=True)) as ctx:
         furnish(ctx)
         yield ctx
 

@@ -39,7 +39,7 @@ PARTS = DATABASE | {Part.IMAGES}
 def desk(settings, postgres_server, monkeypatch):
     """A desk beside a furnished shop on a server."""
     monkeypatch.setattr(live_file, "WATCH_SECONDS", 0.05)
-    with desk_on(settings, postgres_server, postgres_server.make_shop()) as ctx:
+    with desk_on(settings, postgres_server, postgres_server.make_shop(attached=True)) as ctx:
         furnish(ctx)
         yield ctx
 

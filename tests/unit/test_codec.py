@@ -513,6 +513,6 @@ def _peak_bytes(mebibytes: int, folder: Path, *identity: str) -> int:
 @pytest.mark.parametrize("encrypted", [False, True])
 def test_memory_does_not_grow_with_the_data(tmp_path: Path, encrypted: bool):
     identity = [str(tmp_path / "identity.txt")] if encrypted else []
-    small, large = (_peak_bytes(size, tmp_path, *identity) for size in (100, 500))
+    small, large = (_peak_bytes(size, tmp_path, *identity) for size in (40, 240))
     assert large - small < 16 << 20
     assert large < 130 << 20
