@@ -107,11 +107,19 @@ restores = Table(
 
 
 def changes_group() -> ColumnElement[bool]:
-    """Whether a row of `changes` is of a group: a dict of entries, which no person counts.
+    """Whether a row of `changes` is of a group: a dict of entries, which no person counts."""
+    return _changes_of_kind("group")
 
-    Read from the beginning of the text, as the desk writes it: asked for a field, PostgreSQL
-    takes the whole document apart, and fails over a zero byte in any of its texts.
+
+def changes_purged() -> ColumnElement[bool]:
+    """Whether the texts of a row of `changes` were removed for good."""
+    return _changes_of_kind("purged")
+
+
+def _changes_of_kind(kind: str) -> ColumnElement[bool]:
+    """Read from the beginning of the text, as the desk writes it: asked for a field,
+    PostgreSQL takes the whole document apart, and fails over a zero byte in any of its texts.
     """
     after, before = (cast(side, Text) for side in (changes.c.after, changes.c.before))
     newer = func.coalesce(func.nullif(after, "null"), before)
-    return newer.regexp_match(r'^\{"key": "([^"\\]|\\.)*", "kind": "group"')
+    return newer.regexp_match(rf'^\{{"key": "([^"\\]|\\.)*", "kind": "{kind}"')

@@ -72,7 +72,10 @@ def difference(current: Sequence[Entry], wanted: Sequence[Row], mode: Mode) -> D
             added.append(replace(row, position=position))
             continue
         body = _body(entry, row, mode)
-        target = replace(row, body=body, position=position)
+        # In a merge nothing changes its place among the others; some only make room, which
+        # is no part of the history: taking the change back leaves them where they are.
+        stands = position if mode is Mode.REPLACE else entry.position
+        target = replace(row, body=body, position=stands)
         if entry.kind is not row.kind or not same(entry.body, body):
             changed.append((entry, target))
         elif mode is Mode.REPLACE and entry.position != position:
@@ -81,12 +84,10 @@ def difference(current: Sequence[Entry], wanted: Sequence[Row], mode: Mode) -> D
             unchanged += 1
     if mode is Mode.REPLACE:
         return Difference(tuple(added), tuple(changed), tuple(moved), removed, unchanged)
-    # In a merge nothing changes its place among the others; some only make room.
-    told = {entry.id for entry, _row in changed} | gone
     shifted = tuple(
         (entry.id, placed[(entry.section, entry.key)])
         for entry in current
-        if entry.id not in told and placed[(entry.section, entry.key)] != entry.position
+        if entry.id not in gone and placed[(entry.section, entry.key)] != entry.position
     )
     return Difference(tuple(added), tuple(changed), (), removed, unchanged, shifted)
 

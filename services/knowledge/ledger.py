@@ -51,6 +51,7 @@ class Ledger:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
         self._added: list[Row] = []
+        self._returned: list[tuple[int, int, Row]] = []
         self._edited: list[tuple[Entry, Row]] = []
         self._deleted: list[Entry] = []
         self._shifted: list[dict[str, int]] = []
@@ -58,6 +59,14 @@ class Ledger:
     def add(self, row: Row) -> None:
         """A new row, at the position it names."""
         self._added.append(row)
+
+    def bring_back(self, entry_id: int, version: int, row: Row) -> None:
+        """A row that was deleted stands again under its own id, so that its history goes on.
+
+        Args:
+            version: higher than any it ever had.
+        """
+        self._returned.append((entry_id, version, row))
 
     def edit(self, entry: Entry, row: Row) -> None:
         """The row becomes this; it stays in its section."""
@@ -74,14 +83,18 @@ class Ledger:
     @property
     def is_empty(self) -> bool:
         """Whether nothing would be written."""
-        return not (self._added or self._edited or self._deleted)
+        return not (self._added or self._returned or self._edited or self._deleted)
+
+    @property
+    def _new(self) -> list[Row]:
+        return [*self._added, *(row for _id, _version, row in self._returned)]
 
     def ensure_holders(self, section: str) -> None:
         """Make the groups above a section that are not there yet."""
         path = path_of(section)
         for depth in range(len(path)):
             above, key = pointer(path[:depth]), path[depth]
-            pending = any((row.section, row.key) == (above, key) for row in self._added)
+            pending = any((row.section, row.key) == (above, key) for row in self._new)
             found = select(table.c.id).where(table.c.section == above, table.c.key == key)
             if not pending and self._connection.scalar(found) is None:
                 self.add(Row(above, key, Kind.GROUP, {}, self.place_for(above, key)))
@@ -92,7 +105,7 @@ class Ledger:
         if mine is not None:
             query = select(table.c.key, table.c.position).where(table.c.section == section)
             places = [(row.key, row.position) for row in self._connection.execute(query)]
-            places += [(row.key, row.position) for row in self._added if row.section == section]
+            places += [(row.key, row.position) for row in self._new if row.section == section]
             behind = [
                 position
                 for other, position in places
@@ -103,7 +116,7 @@ class Ledger:
                 return int(min(behind))
         highest = select(func.max(table.c.position)).where(table.c.section == section)
         last = self._connection.scalar(highest)
-        pending = [row.position for row in self._added if row.section == section]
+        pending = [row.position for row in self._new if row.section == section]
         return max([-1 if last is None else int(last), *pending]) + 1
 
     def _make_room(self, section: str, position: int) -> None:
@@ -132,7 +145,7 @@ class Ledger:
             actor.kind.value,
             kind,
             reason,
-            _count(self._added),
+            _count(self._new),
             _count(row for _entry, row in self._edited),
             _count(entry.row for entry in self._deleted),
         )
@@ -152,6 +165,7 @@ class Ledger:
             told = [
                 *self._write_deletes(),
                 *self._write_edits(change_set),
+                *self._write_returns(change_set),
                 *self._write_adds(change_set),
             ]
         except IntegrityError as error:
@@ -202,28 +216,40 @@ class Ledger:
             raise _moved()
         return [_change(entry.id, "edit", entry.row, row) for entry, row in self._edited]
 
+    def _write_returns(self, change_set: ChangeSet) -> list[dict[str, Any]]:
+        if self._returned:
+            self._connection.execute(
+                insert(table),
+                [
+                    {"id": entry_id, **_values(row, version, change_set)}
+                    for entry_id, version, row in self._returned
+                ],
+            )
+        return [_change(entry_id, "add", None, row) for entry_id, _version, row in self._returned]
+
     def _write_adds(self, change_set: ChangeSet) -> list[dict[str, Any]]:
         if not self._added:
             return []
         ids = self._connection.scalars(
             insert(table).returning(table.c.id, sort_by_parameter_order=True),
-            [
-                {
-                    "section": row.section,
-                    "key": row.key,
-                    "kind": row.kind,
-                    "body": row.body,
-                    "position": row.position,
-                    "version": 1,
-                    "updated_at": change_set.at,
-                    "updated_by": change_set.author,
-                }
-                for row in self._added
-            ],
+            [_values(row, 1, change_set) for row in self._added],
         ).all()
         return [
             _change(row_id, "add", None, row) for row_id, row in zip(ids, self._added, strict=True)
         ]
+
+
+def _values(row: Row, version: int, change_set: ChangeSet) -> dict[str, Any]:
+    return {
+        "section": row.section,
+        "key": row.key,
+        "kind": row.kind,
+        "body": row.body,
+        "position": row.position,
+        "version": version,
+        "updated_at": change_set.at,
+        "updated_by": change_set.author,
+    }
 
 
 def _change(entry_id: int, action: str, before: Row | None, after: Row | None) -> dict[str, Any]:

@@ -76,7 +76,7 @@ def _copy(ctx: Context, control: Connection, row: Any, details: dict[str, Any]) 
         Actor(row.author_id, row.author, ActorKind(row.author_kind)),
         f"knowledge.{row.kind}",
         ("change set", row.id),
-        f"Knowledge base: {what or 'nothing'}{reason}",
+        row.reason if row.kind == "purge" else f"Knowledge base: {what or 'nothing'}{reason}",
         details=details,
         at=row.at,
         relay_key=relay_key,
