@@ -20,19 +20,15 @@ from contextlib import contextmanager
 from datetime import UTC, tzinfo
 from typing import Any, BinaryIO
 
-from services.core import audit, jobs, spawning, terminal
+from services.core import audit, doors, jobs, terminal
 from services.core.access import Actor, Permission, command_line_actor, require
 from services.core.context import Context
-from services.core.errors import (
-    Broken,
-    Conflict,
-    DeskError,
-    describe,
-)
+from services.core.errors import Broken
 from services.protection import snapshots as snapshot_room
 from services.protection.archive import index as archive_index
 from services.protection.index import catalog
 from services.protection.index.days import day_states
+from services.protection.making import job as making
 from services.protection.model import (
     PROTECTION_LOCK,
     Component,
@@ -43,12 +39,11 @@ from services.protection.model import (
     SnapshotRow,
 )
 from services.protection.stores import open_store
-from services.protection.stores.base import Store
 
 log = logging.getLogger("desk.backup")
 
 LOCK = PROTECTION_LOCK
-KIND = "backup"
+KIND = making.KIND
 SCHEDULED = "scheduled"
 """Reason of what cron makes: only then are old backups removed afterwards."""
 
@@ -101,10 +96,14 @@ def current(ctx: Context) -> jobs.Job | None:
     return jobs.active(ctx, LOCK)
 
 
-def days(ctx: Context, actor: Actor, count: int = 90) -> tuple[DayState, ...]:
-    """The last `count` UTC days, oldest first, with what each has to show."""
+def days(ctx: Context, actor: Actor, count: int = 90, zone: tzinfo = UTC) -> tuple[DayState, ...]:
+    """The last `count` days, oldest first, with what each has to show.
+
+    Args:
+        zone: whose days are meant.
+    """
     require(actor, Permission.OVERVIEW_VIEW)
-    return day_states(ctx, count)
+    return day_states(ctx, count, zone)
 
 
 def verify(
@@ -167,16 +166,14 @@ def start(ctx: Context, actor: Actor, reason: str = "manual") -> jobs.Job:
     Raises:
         Busy: a backup or restore is running; names it.
     """
-    job = _create(ctx, actor, reason)
-    spawning.spawn(ctx, job, "services.backup")
-    return job
+    return doors.begin(ctx, _create(ctx, actor, reason), "backup")
 
 
 def run(
     ctx: Context,
     actor: Actor,
     reason: str = "scheduled",
-    watcher: Callable[[str, float | None], None] = lambda _text, _fraction: None,
+    watcher: doors.Watcher = doors.unwatched,
 ) -> jobs.Job:
     """Make a snapshot in this process (cron, a terminal).
 
@@ -184,7 +181,7 @@ def run(
         Busy: a backup or restore is running; names it.
         what `snapshots.create` raises, after the job's row was written.
     """
-    return _run(ctx, _create(ctx, actor, reason), watcher)
+    return _work_off(ctx, _create(ctx, actor, reason), watcher)
 
 
 def _create(ctx: Context, actor: Actor, reason: str) -> jobs.Job:
@@ -194,80 +191,16 @@ def _create(ctx: Context, actor: Actor, reason: str) -> jobs.Job:
     return job
 
 
-def _run(ctx: Context, job: jobs.Job, watcher: Callable[[str, float | None], None]) -> jobs.Job:
-    # Permission was checked when the row was written; the row says who asked.
-    actor = Actor(job.actor_id, job.actor_name, job.actor_kind)
+def _work_off(ctx: Context, job: jobs.Job, watcher: doors.Watcher) -> jobs.Job:
+    from services.knowledge.transfer import canonical_json
+    from services.watch import at_once
 
-    def work(handle: jobs.JobHandle) -> dict[str, Any]:
-        from services.knowledge.transfer import canonical_json
-
-        store = open_store(ctx.settings)
-        _settle(ctx, store, handle)
-        return _result(
-            snapshot_room.create(
-                ctx,
-                store,
-                handle,
-                actor,
-                reason=str(job.params.get("reason", "manual")),
-                knowledge=canonical_json,
-            )
-        )
-
+    at_once.backup_started(ctx)
     try:
-        ended = jobs.run(ctx, job, work, watcher=watcher)
-    except BaseException as error:
-        message = describe(error)[0] if isinstance(error, DeskError) else "It met a bug."
-        message = f"The backup failed. {message}"
-        subject = ("job", job.id)
-        audit.note(ctx, actor, "backup.failed", subject, message, outcome="failed")
-        raise
+        return making.work_off(ctx, job, watcher, canonical_json)
     finally:
         _sample(ctx)
-    result = ended.result or {}
-    audit.note(
-        ctx,
-        actor,
-        "backup.done",
-        ("snapshot", str(result.get("snapshot"))),
-        f"Made a backup and read it back in full: {_megabytes(result.get('plain_bytes'))}, "
-        f"stored in {_megabytes(result.get('stored_bytes'))}",
-        details={key: result[key] for key in ("plain_bytes", "stored_bytes") if key in result},
-    )
-    return ended
-
-
-def _settle(ctx: Context, store: Store, handle: jobs.JobHandle) -> None:
-    """What a killed restore left half exchanged must not become a backup that looks whole."""
-    from services.protection.rescue.recovery import recover_all
-
-    for found in recover_all(ctx, lambda: store):
-        if not found.side:
-            raise Conflict(f"{found.message} Nothing was backed up.", found.hint)
-        handle.say(found.message)
-
-
-def _megabytes(count: int | None) -> str:
-    return f"{max((count or 0) / 1e6, 0.1):,.1f} MB"
-
-
-def _result(made: Manifest) -> dict[str, Any]:
-    return {
-        "snapshot": made.id,
-        "plain_bytes": made.plain_bytes,
-        "stored_bytes": made.stored_bytes,
-        "images": made.image_count,
-        "steps": made.step_seconds,
-        "notes": list(made.notes),
-        "components": {
-            component.name: {
-                "plain_bytes": component.plain_bytes,
-                "stored_bytes": component.stored_bytes,
-                "sha256": component.stored_sha256,
-            }
-            for component in made.components
-        },
-    }
+        at_once.backup_ended(ctx, job.id)
 
 
 def _sample(ctx: Context) -> None:
@@ -319,14 +252,11 @@ def _command(ctx: Context, options: argparse.Namespace, answer: dict[str, Any]) 
 def _command_backup(
     ctx: Context, actor: Actor, options: argparse.Namespace, answer: dict[str, Any]
 ) -> None:
-    if options.job:
-        spawning.give_way()
-        job = terminal.queued(ctx, options.job)
-    else:
-        job = _create(ctx, actor, options.reason)
+    queued = options.job
+    job = doors.taken_up(ctx, queued) if queued else _create(ctx, actor, options.reason)
     answer["job"] = job.id
     with terminal.bar() as bar:
-        ended = _run(ctx, job, bar)
+        ended = _work_off(ctx, job, bar)
     answer |= {"state": ended.state.value, **(ended.result or {})}
     _copy(ctx, actor, answer)
     if job.params["reason"] == SCHEDULED and not (options.job or options.no_prune):

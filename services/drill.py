@@ -15,47 +15,34 @@ if __name__ == "__main__":
 
 import argparse
 import logging
-import time
-from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
-from services.core import audit, jobs, spawning, terminal
+from services.core import audit, doors, jobs, terminal
 from services.core.access import Actor, Permission, command_line_actor, require
 from services.core.context import Context
 from services.core.errors import (
     EXIT_DONE,
-    Broken,
-    Conflict,
     DeskError,
     Invalid,
     Misconfigured,
     Refused,
-    describe,
 )
 from services.protection.index import catalog
-from services.protection.manifest import manifest_key
-from services.protection.model import Manifest, SnapshotRow, Storage
+from services.protection.model import SnapshotRow, Storage
 from services.protection.proving import choice, records
+from services.protection.proving import job as proving
 from services.protection.proving.choice import Due
-from services.protection.proving.evidence import Drill, Evidence, Step
+from services.protection.proving.evidence import Drill
 from services.protection.sealing.keys import keys_of
 from services.protection.stores import open_store
-from services.protection.stores.base import Store
-from services.protection.workspace import workspace
 
 log = logging.getLogger("desk.drill")
 
 LOCK = "drill"
 """One drill at a time; it reads the store alone, so a backup or a restore may run beside it."""
-KIND = "drill"
-_NEXT = {
-    records.STORE: "It counts as damaged from now on. Make another backup, and find out what "
-    "happened to this one.",
-    records.COPY: "Its copy counts as damaged from now on; the backup itself is not concerned. "
-    "Run `python services/replication.py` with its id: what differs is sent again.",
-}
-Watcher = Callable[[str, float | None], None]
+KIND = proving.KIND
 
 
 def start(ctx: Context, actor: Actor, snapshot_id: str, place: str = records.STORE) -> jobs.Job:
@@ -71,9 +58,7 @@ def start(ctx: Context, actor: Actor, snapshot_id: str, place: str = records.STO
         Refused: it lies in an archive.
         Busy: another drill is running.
     """
-    job = _create(ctx, actor, snapshot_id, place)
-    spawning.spawn(ctx, job, "services.drill")
-    return job
+    return doors.begin(ctx, _create(ctx, actor, snapshot_id, place), "drill")
 
 
 def run(
@@ -81,7 +66,7 @@ def run(
     actor: Actor,
     snapshot_id: str,
     place: str = records.STORE,
-    watcher: Watcher = lambda _text, _fraction: None,
+    watcher: doors.Watcher = doors.unwatched,
 ) -> jobs.Job:
     """The same in this process (cron, a terminal).
 
@@ -90,7 +75,7 @@ def run(
         Conflict: it was removed meanwhile; nothing was proven.
         Transient, Misconfigured: the store or this machine failed; nothing was proven.
     """
-    return _run(ctx, _create(ctx, actor, snapshot_id, place), watcher)
+    return _work_off(ctx, _create(ctx, actor, snapshot_id, place), watcher)
 
 
 def due(ctx: Context, actor: Actor, place: str = records.STORE) -> Due:
@@ -111,7 +96,7 @@ def _copies(ctx: Context, rows: tuple[SnapshotRow, ...]) -> list[SnapshotRow]:
     """The snapshots that have a copy, each as its copy stands."""
     from services.protection.replication.listing import ids_in
 
-    there, proven = ids_in(ctx, _store(ctx, records.COPY)), records.proven_copies(ctx)
+    there, proven = ids_in(ctx, proving.store_of(ctx, records.COPY)), records.proven_copies(ctx)
     return [
         replace(
             row,
@@ -162,110 +147,19 @@ def _require_readable(ctx: Context, row: SnapshotRow, place: str) -> None:
         )
 
 
-def _run(ctx: Context, job: jobs.Job, watcher: Watcher) -> jobs.Job:
-    # Permission was checked when the row was written; the row says who asked.
-    actor = Actor(job.actor_id, job.actor_name, job.actor_kind)
-    snapshot_id, place = str(job.params["snapshot"]), str(job.params["place"])
-
-    def work(handle: jobs.JobHandle) -> dict[str, Any]:
-        store = _store(ctx, place)
-        if place == records.COPY and store.stat(_key(ctx, snapshot_id)) is None:
-            raise Conflict(
-                f"{snapshot_id} has no copy in the second store; nothing was proven.",
-                f"`python services/replication.py {snapshot_id}` brings it there.",
-            )
-        evidence = _evidence(ctx, store, handle, snapshot_id)
-        if not evidence.passed and store.stat(_key(ctx, snapshot_id)) is None:
-            raise Conflict(
-                f"Nothing was proven: {snapshot_id} was removed while it was restored as a test.",
-                "Drill another one.",
-            )
-        drill = _drill(ctx, job, snapshot_id, place, evidence)
-        records.keep(ctx, drill, actor)
-        if not records.send(ctx, open_store(ctx.settings), drill):
-            handle.say("The evidence could not be written to the store: it is kept here alone.")
-        if not drill.passed:
-            _alarm(drill)
-            raise Broken(f"The test restore of {snapshot_id} failed. {drill.error}", _NEXT[place])
-        return _told(drill)
-
-    try:
-        return jobs.run(ctx, job, work, watcher=watcher)
-    except BaseException as error:
-        if records.get(ctx, job.id) is None:  # it ended without a verdict
-            message = describe(error)[0] if isinstance(error, DeskError) else "It met a bug."
-            audit.note(
-                ctx,
-                actor,
-                "drill.inconclusive",
-                ("snapshot", snapshot_id),
-                f"The test restore of {snapshot_id} proved nothing. {message}",
-                details={"job": job.id, "place": place},
-                outcome="failed",
-            )
-        raise
-
-
-def _store(ctx: Context, place: str) -> Store:
-    return (
-        open_store(ctx.settings, place=place) if place == records.COPY else open_store(ctx.settings)
-    )
-
-
-def _key(ctx: Context, snapshot_id: str) -> str:
-    return manifest_key(ctx.settings.instance_id, snapshot_id)
-
-
-def _evidence(ctx: Context, store: Store, handle: jobs.JobHandle, snapshot_id: str) -> Evidence:
+def _work_off(ctx: Context, job: jobs.Job, watcher: doors.Watcher) -> jobs.Job:
     from services.knowledge.rehearsal import reimport
-    from services.protection.proving.prove import MANIFEST, Borrowed, prove
+    from services.protection.proving.prove import Borrowed
 
-    begun = time.monotonic()
-    handle.step("Reading the manifest", 0.0)
-    try:
-        manifest: Manifest = catalog.load_manifest(ctx, store, snapshot_id)
-    except Broken as error:
-        # An altered manifest is the first thing that a drill has to find.
-        took = time.monotonic() - begun
-        return Evidence((Step(MANIFEST, False, error.message, took),), took)
-    with workspace(ctx, handle.id) as folder:
-        return prove(ctx, store, handle, manifest, folder, Borrowed(reimport))
+    return proving.work_off(ctx, job, watcher, Borrowed(reimport), partial(_alarm, ctx))
 
 
-def _drill(ctx: Context, job: jobs.Job, snapshot_id: str, place: str, evidence: Evidence) -> Drill:
-    return Drill(
-        id=job.id,
-        snapshot_id=snapshot_id,
-        instance=ctx.settings.instance_id,
-        place=place,
-        at=ctx.now(),
-        seconds=round(evidence.seconds, 3),
-        passed=evidence.passed,
-        host=ctx.host,
-        asked_by=job.actor_name,
-        error=None if evidence.passed else evidence.error or "A step could not be done.",
-        steps=evidence.steps,
-    )
+def _alarm(ctx: Context, drill: Drill) -> None:
+    """Everybody who must know of a failed proof is told from here; the exit code tells cron."""
+    from services.watch import at_once
 
-
-def _told(drill: Drill) -> dict[str, Any]:
-    return {
-        "drill": drill.id,
-        "snapshot": drill.snapshot_id,
-        "place": drill.place,
-        "passed": drill.passed,
-        "recovery_seconds": drill.seconds,
-        "steps": [step.to_dict() for step in drill.steps],
-    }
-
-
-def _alarm(drill: Drill) -> None:
-    """Everybody who must know of a failed proof is told from here.
-
-    The first page shows it by itself (`posture`), and the exit code tells cron; messages to
-    people go out from this place too.
-    """
     log.error("test restore of %s failed: %s", drill.snapshot_id, drill.error)
+    at_once.drill_failed(ctx, drill.place, drill.snapshot_id, drill.at, drill.error or "")
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -300,8 +194,7 @@ def _parser() -> argparse.ArgumentParser:
 def _command(ctx: Context, options: argparse.Namespace, answer: dict[str, Any]) -> int:
     actor = command_line_actor()
     if options.job:
-        spawning.give_way()
-        _run(ctx, terminal.queued(ctx, options.job), lambda _text, _fraction: None)
+        _work_off(ctx, doors.taken_up(ctx, options.job), doors.unwatched)
         return EXIT_DONE
     if options.snapshot and options.oldest_unproven:
         raise Misconfigured(
@@ -326,15 +219,15 @@ def _drill_one(
     answer |= {"job": job.id, "snapshot": job.params["snapshot"]}
     try:
         with terminal.bar() as bar:
-            _run(ctx, job, bar)
+            _work_off(ctx, job, bar)
     except DeskError as error:
         found = records.get(ctx, job.id)
         code = terminal.failed(error, answer)
-        answer |= _told(found) if found else {"state": "inconclusive"}
+        answer |= proving.told(found) if found else {"state": "inconclusive"}
         return code
     found = records.get(ctx, job.id)
     if found is not None:
-        answer |= {"state": "passed", **_told(found)}
+        answer |= {"state": "passed", **proving.told(found)}
         if sys.stdout.isatty() and not options.json:
             print(f"{found.snapshot_id} passed its test restore in {found.seconds:.1f} s.")
             for step in found.steps:
@@ -371,7 +264,7 @@ def _drill_due(
 
 def _is_gone(ctx: Context, snapshot_id: str, place: str) -> bool:
     try:
-        return _store(ctx, place).stat(_key(ctx, snapshot_id)) is None
+        return not proving.is_there(ctx, proving.store_of(ctx, place), snapshot_id)
     except DeskError:
         return False
 

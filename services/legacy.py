@@ -14,21 +14,18 @@ if __name__ == "__main__":
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 import argparse
-from collections.abc import Callable
 from typing import Any
 
-from services.core import audit, jobs, spawning, terminal
+from services.core import audit, doors, jobs, terminal
 from services.core.access import Actor, Permission, command_line_actor, require
 from services.core.context import Context
-from services.core.errors import Broken, DeskError, describe
+from services.protection.legacy import job as importing
 from services.protection.legacy import listing
-from services.protection.legacy.model import LegacyBackup, LegacyPage
-from services.protection.model import PROTECTION_LOCK, Manifest
-from services.protection.stores import open_store
+from services.protection.legacy.model import LegacyPage
+from services.protection.model import PROTECTION_LOCK
 
 LOCK = PROTECTION_LOCK
-KIND = "legacy import"
-Watcher = Callable[[str, float | None], None]
+KIND = importing.KIND
 
 
 def legacy(ctx: Context, actor: Actor) -> LegacyPage:
@@ -48,9 +45,7 @@ def start_adopt(ctx: Context, actor: Actor, key: str, *, drill: bool = True) -> 
         Invalid: there is none of this name.
         Busy: a backup or a restore is running; names it.
     """
-    job = _create(ctx, actor, key, drill)
-    spawning.spawn(ctx, job, "services.legacy")
-    return job
+    return doors.begin(ctx, _create(ctx, actor, key, drill), "legacy")
 
 
 def run_adopt(
@@ -59,7 +54,7 @@ def run_adopt(
     key: str,
     *,
     drill: bool = True,
-    watcher: Watcher = lambda _text, _fraction: None,
+    watcher: doors.Watcher = doors.unwatched,
 ) -> jobs.Job:
     """The same in this process, for a terminal.
 
@@ -70,7 +65,7 @@ def run_adopt(
         Misconfigured: it is of another kind of database than the shop's.
         Transient: a store does not answer.
     """
-    return _run(ctx, _create(ctx, actor, key, drill), watcher)
+    return _work_off(ctx, _create(ctx, actor, key, drill), watcher)
 
 
 def _create(ctx: Context, actor: Actor, key: str, drill: bool) -> jobs.Job:
@@ -84,84 +79,12 @@ def _create(ctx: Context, actor: Actor, key: str, drill: bool) -> jobs.Job:
     return job
 
 
-def _run(ctx: Context, job: jobs.Job, watcher: Watcher) -> jobs.Job:
-    # Permission was checked when the row was written; the row says who asked.
-    actor = Actor(job.actor_id, job.actor_name, job.actor_kind)
-    key, drill = str(job.params["key"]), bool(job.params["drill"])
-
-    def work(handle: jobs.JobHandle) -> dict[str, Any]:
-        from services.knowledge.transfer import canonical_json
-        from services.protection.legacy.importing import bring_in
-
-        backup, place = listing.find(ctx, key)
-        store = open_store(ctx.settings)
-        span = (0.0, 0.6) if drill else (0.0, 1.0)
-        made = bring_in(ctx, place, store, handle, actor, backup, canonical_json, span)
-        _note_made(ctx, actor, backup, made)
-        proven = _prove(ctx, handle, actor, job, made) if drill else {}
-        return {"snapshot": made.id, "notes": list(made.notes), **proven}
-
-    try:
-        return jobs.run(ctx, job, work, watcher=watcher)
-    except BaseException as error:
-        message = describe(error)[0] if isinstance(error, DeskError) else "It met a bug."
-        audit.note(
-            ctx,
-            actor,
-            "legacy.failed",
-            ("legacy", key),
-            f"A legacy backup could not be brought in. {message}",
-            outcome="failed",
-        )
-        raise
-
-
-def _note_made(ctx: Context, actor: Actor, backup: LegacyBackup, made: Manifest) -> None:
-    audit.note(
-        ctx,
-        actor,
-        "legacy.adopted",
-        ("snapshot", made.id),
-        f"Made the snapshot {made.id} of the legacy backup {backup.main.key}",
-        details={"sources": made.extra["legacy"]},
-    )
-
-
-def _prove(
-    ctx: Context, handle: jobs.JobHandle, actor: Actor, job: jobs.Job, made: Manifest
-) -> dict[str, Any]:
-    """Restore it aside, from the store, and keep the evidence as any drill does."""
+def _work_off(ctx: Context, job: jobs.Job, watcher: doors.Watcher) -> jobs.Job:
     from services.knowledge.rehearsal import reimport
-    from services.protection.proving import records
-    from services.protection.proving.evidence import Drill
-    from services.protection.proving.prove import Borrowed, prove
-    from services.protection.workspace import workspace
+    from services.knowledge.transfer import canonical_json
+    from services.protection.proving.prove import Borrowed
 
-    store = open_store(ctx.settings)
-    with workspace(ctx, handle.id) as folder:
-        evidence = prove(ctx, store, handle, made, folder, Borrowed(reimport), (0.6, 1.0))
-    drill = Drill(
-        id=job.id,
-        snapshot_id=made.id,
-        instance=ctx.settings.instance_id,
-        place=records.STORE,
-        at=ctx.now(),
-        seconds=round(evidence.seconds, 3),
-        passed=evidence.passed,
-        host=ctx.host,
-        asked_by=job.actor_name,
-        error=None if evidence.passed else evidence.error or "A step could not be done.",
-        steps=evidence.steps,
-    )
-    records.keep(ctx, drill, actor)
-    if not records.send(ctx, store, drill):
-        handle.say("The evidence could not be written to the store: it is kept here alone.")
-    if not drill.passed:
-        raise Broken(
-            f"The legacy backup is here as {made.id}, but its test restore failed. {drill.error}",
-            "It counts as damaged. Choose another one.",
-        )
-    return {"passed": True, "recovery_seconds": drill.seconds}
+    return importing.work_off(ctx, job, watcher, canonical_json, Borrowed(reimport))
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -191,12 +114,11 @@ def _command(ctx: Context, options: argparse.Namespace, answer: dict[str, Any]) 
 
 def _command_adopt(ctx: Context, options: argparse.Namespace, answer: dict[str, Any]) -> None:
     if options.job:
-        spawning.give_way()
-        job = terminal.queued(ctx, options.job)
+        job = doors.taken_up(ctx, options.job)
     else:
         job = _create(ctx, command_line_actor(), options.key, not options.no_drill)
     answer["job"] = job.id
-    ended = _run(ctx, job, lambda _text, _fraction: None)
+    ended = _work_off(ctx, job, doors.unwatched)
     answer |= {"state": ended.state.value, **(ended.result or {})}
     if not options.json and not options.job:
         proven = "and was restored as a test" if answer.get("passed") else "not verified yet"

@@ -14,10 +14,9 @@ if __name__ == "__main__":
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 import argparse
-from collections.abc import Callable
 from typing import Any
 
-from services.core import jobs, spawning, terminal
+from services.core import doors, jobs, terminal
 from services.core.access import Actor, Permission, command_line_actor, require
 from services.core.context import Context
 from services.protection.index import catalog
@@ -32,7 +31,6 @@ from services.protection.stores.places import COPY
 LOCK = PROTECTION_LOCK
 KIND = copying.KIND
 MISSING, ALL = copying.MISSING, copying.ALL
-Watcher = Callable[[str, float | None], None]
 
 
 def status(ctx: Context, actor: Actor) -> CopyStatus:
@@ -65,16 +63,14 @@ def start(ctx: Context, actor: Actor, what: str = MISSING) -> jobs.Job:
         Busy: a backup, a restore or another copy is running; names it.
     """
     require(actor, Permission.BACKUP_CREATE)
-    job = copying.queue(ctx, what, actor)
-    spawning.spawn(ctx, job, "services.replication")
-    return job
+    return doors.begin(ctx, copying.queue(ctx, what, actor), "replication")
 
 
 def run(
     ctx: Context,
     actor: Actor,
     what: str = MISSING,
-    watcher: Watcher = lambda _text, _fraction: None,
+    watcher: doors.Watcher = doors.unwatched,
 ) -> jobs.Job:
     """The same in this process, for a terminal.
 
@@ -119,15 +115,14 @@ def _command(ctx: Context, options: argparse.Namespace, answer: dict[str, Any]) 
 
 def _command_copy(ctx: Context, options: argparse.Namespace, answer: dict[str, Any]) -> None:
     if options.job:
-        spawning.give_way()
-        job = terminal.queued(ctx, options.job)
+        job = doors.taken_up(ctx, options.job)
     else:
         # A machine set up anew knows no snapshot: the store does.
         catalog.refresh(ctx, open_store(ctx.settings))
         what = options.snapshot or (ALL if options.all else MISSING)
         job = copying.queue(ctx, what, command_line_actor())
     answer["job"] = job.id
-    ended = copying.work_off(ctx, job, lambda _text, _fraction: None)
+    ended = copying.work_off(ctx, job, doors.unwatched)
     answer |= {"state": ended.state.value, **(ended.result or {})}
     if not options.json and not options.job and sys.stdout.isatty():
         print(f"{len(answer['copied'])} backups copied, {answer['already']} objects were there.")

@@ -16,37 +16,30 @@ if __name__ == "__main__":
 import argparse
 import json
 import logging
-from collections.abc import Callable
 from typing import Any
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from services.core import audit, jobs, spawning
-from services.core.access import Actor, ActorKind, Permission, command_line_actor, require
+from services.core import doors, jobs, terminal
+from services.core.access import Actor, Permission, command_line_actor, require
 from services.core.context import Context, open_context
-from services.core.errors import (
-    EXIT_DONE,
-    EXIT_USAGE,
-    Archived,
-    Conflict,
-    Invalid,
-    Misconfigured,
-    describe,
-    exit_code,
-)
+from services.core.errors import Archived, Conflict, Invalid, Misconfigured
 from services.core.settings import Settings, load_settings
 from services.knowledge import transfer
 from services.protection.index import catalog
 from services.protection.model import PROTECTION_LOCK, Part
 from services.protection.reading import require_openable, require_way_back
 from services.protection.replication.listing import index_copies
-from services.protection.rescue import fresh_parts, fresh_terminal, terminal
-from services.protection.rescue.execute import SAFETY, Borrowed, restore
-from services.protection.rescue.outcome import Outcome, words
+from services.protection.rescue import fresh_parts, fresh_terminal
+from services.protection.rescue import job as restoring
+from services.protection.rescue import terminal as screen
+from services.protection.rescue.execute import Borrowed
+from services.protection.rescue.job import resolved
+from services.protection.rescue.outcome import words
 from services.protection.rescue.plan import RESTORABLE, RestorePlan
 from services.protection.rescue.preview import make_plan
 from services.protection.rescue.recovery import Recovery, recover_all
-from services.protection.rescue.undo import KIND, UndoOffer, newest_undoable, undo_plan
+from services.protection.rescue.undo import UndoOffer, newest_undoable, undo_plan
 from services.protection.stores import as_the_only_store, open_store
 from services.protection.stores.places import COPY, STORE
 from services.shop.attach import attach
@@ -54,13 +47,6 @@ from services.shop.attach import attach
 log = logging.getLogger("desk.restore")
 
 LOCK = PROTECTION_LOCK
-_PART_WORDS = {
-    "database": "the database",
-    "knowledge": "the knowledge base",
-    "vectors": "the vectors",
-    "images": "the pictures",
-}
-Watcher = Callable[[str, float | None], None]
 
 
 def preview(
@@ -68,7 +54,7 @@ def preview(
     actor: Actor,
     snapshot_id: str,
     parts: frozenset[Part],
-    watcher: Watcher = lambda _text, _fraction: None,
+    watcher: doors.Watcher = doors.unwatched,
 ) -> RestorePlan:
     """What restoring these parts would change, in the shop's words. Changes nothing.
 
@@ -87,7 +73,7 @@ def preview(
     """
     require(actor, Permission.RESTORE)
     store = open_store(ctx.settings)
-    manifest = catalog.load_manifest(ctx, store, _resolved(ctx, snapshot_id))
+    manifest = catalog.load_manifest(ctx, store, resolved(ctx, snapshot_id))
     require_openable(ctx, manifest)
     require_way_back(ctx)
     try:
@@ -111,9 +97,7 @@ def start(ctx: Context, actor: Actor, plan: RestorePlan, typed: str) -> jobs.Job
         Invalid: the word is not the plan's.
         Busy: a backup or another restore is running.
     """
-    job = _queue(ctx, actor, plan, typed)
-    spawning.spawn(ctx, job, "services.restore")
-    return job
+    return doors.begin(ctx, _queue(ctx, actor, plan, typed), "restore")
 
 
 def run(
@@ -121,7 +105,7 @@ def run(
     actor: Actor,
     plan: RestorePlan,
     typed: str,
-    watcher: Watcher = lambda _text, _fraction: None,
+    watcher: doors.Watcher = doors.unwatched,
     *,
     undo_of: str = "",
 ) -> jobs.Job:
@@ -130,7 +114,7 @@ def run(
     Raises:
         DeskError: nothing was changed, or everything was put back; the message says which.
     """
-    return _run_job(ctx, _queue(ctx, actor, plan, typed, undo_of=undo_of), watcher)
+    return _work_off(ctx, _queue(ctx, actor, plan, typed, undo_of=undo_of), watcher)
 
 
 def undo_offer(ctx: Context, actor: Actor) -> UndoOffer | None:
@@ -155,23 +139,12 @@ def start_undo(ctx: Context, actor: Actor, offer: UndoOffer) -> jobs.Job:
     """
     plan = _undo(ctx, actor, offer)
     job = _queue(ctx, actor, plan, plan.word, undo_of=offer.job_id)
-    spawning.spawn(ctx, job, "services.restore")
-    return job
+    return doors.begin(ctx, job, "restore")
 
 
 def recover(ctx: Context) -> list[Recovery]:
     """Finish or take back restores that were killed; for every start of the desk."""
     return recover_all(ctx, lambda: open_store(ctx.settings))
-
-
-def _resolved(ctx: Context, snapshot_id: str) -> str:
-    """`latest` is the newest backup somebody asked for, not what a restore set aside."""
-    if snapshot_id != catalog.LATEST:
-        return catalog.find(ctx, snapshot_id).id
-    for row in catalog.page(ctx, rows=1000).rows:
-        if row.reason != SAFETY:
-            return row.id
-    return catalog.find(ctx, snapshot_id).id
 
 
 def _undo(ctx: Context, actor: Actor, offer: UndoOffer) -> RestorePlan:
@@ -190,75 +163,21 @@ def _queue(
     ctx: Context, actor: Actor, plan: RestorePlan, typed: str, *, undo_of: str = ""
 ) -> jobs.Job:
     require(actor, Permission.RESTORE)
-    if typed.strip() != plan.word:
-        raise Invalid(
-            "What was typed is not the word that confirms; nothing was started.",
-            f"Type {plan.word} exactly.",
-        )
-    for found in recover(ctx):
-        if not found.side:
-            # Never a second one on top of what could not be finished or taken back.
-            raise Conflict(f"{found.message} No other restore was started.", found.hint)
-    job = jobs.create(
-        ctx, actor, KIND, lock=LOCK, params={"plan": plan.to_dict(), "undo_of": undo_of}
-    )
-    parts = sorted(plan.parts)
-    audit.note(
-        ctx,
-        actor,
-        "restore.undo" if undo_of else "restore.start",
-        ("snapshot", plan.snapshot_id),
-        f"{'Undo of a restore' if undo_of else 'Restore'} started: {', '.join(parts)}",
-        details={"job": job.id, "parts": parts, "undo_of": undo_of, "losses": plan.losses},
-    )
-    return job
+    return restoring.queue(ctx, actor, plan, typed, undo_of)
 
 
-def _run_job(ctx: Context, job: jobs.Job, watcher: Watcher) -> jobs.Job:
-    plan = RestorePlan.from_dict(job.params["plan"])
-    actor = _who_asked(job)
+def _work_off(ctx: Context, job: jobs.Job, watcher: doors.Watcher) -> jobs.Job:
+    actor = restoring.who_asked(job)
     borrowed = Borrowed(
         canonical_json=transfer.canonical_json,
         live_document=lambda: _live_document(ctx),
         restore_document=lambda document, why: transfer.restore_document(ctx, actor, document, why),
     )
-
-    def work(handle: jobs.JobHandle) -> dict[str, Any]:
-        _sample(ctx)
-        store = open_store(ctx.settings)
-        done = restore(ctx, store, handle, actor, plan, borrowed, job.params["undo_of"])
-        _note_end(ctx, actor, plan, job, done)
-        return done.to_dict()
-
+    _sample(ctx)
     try:
-        ended = jobs.run(ctx, job, work, watcher=watcher)
-    except BaseException as error:
-        message, _hint, _id = describe(error)
-        audit.note(
-            ctx,
-            actor,
-            "restore.failed",
-            ("snapshot", plan.snapshot_id),
-            f"The restore failed. {message}",
-            details={"job": job.id, "parts": sorted(plan.parts)},
-            outcome="failed",
-        )
-        raise
+        return restoring.work_off(ctx, job, watcher, borrowed)
     finally:
         _sample(ctx)
-    return ended
-
-
-def _note_end(ctx: Context, actor: Actor, plan: RestorePlan, job: jobs.Job, done: Outcome) -> None:
-    audit.note(
-        ctx,
-        actor,
-        "restore.done",
-        ("snapshot", plan.snapshot_id),
-        f"{'Undid the restore: put back' if done.undo_of else 'Restored'} "
-        f"{', '.join(_PART_WORDS.get(part, part) for part in done.parts)} from {plan.snapshot_id}",
-        details=done.to_dict() | {"job": job.id},
-    )
 
 
 def _sample(ctx: Context) -> None:
@@ -272,12 +191,6 @@ def _sample(ctx: Context) -> None:
         log.warning("no sample was taken after the restore: %s", type(error).__name__)
 
 
-def _who_asked(job: jobs.Job) -> Actor:
-    # The right to restore was checked when the job was queued.
-    granted = frozenset({Permission.RESTORE, Permission.BACKUP_CREATE})
-    return Actor(job.actor_id, job.actor_name, ActorKind(job.actor_kind), granted)
-
-
 def _live_document(ctx: Context) -> dict[str, Any]:
     try:
         document = json.loads(transfer.canonical_json(ctx.shop))
@@ -289,33 +202,15 @@ def _live_document(ctx: Context) -> dict[str, Any]:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run from a command line. Exit codes: 0 done, 1 failed, 2 network, 3 usage, 4 bug."""
-    parser = _parser()
-    try:
-        options = parser.parse_args(arguments)
-    except SystemExit as stop:
-        return EXIT_USAGE if stop.code else EXIT_DONE
-    try:
-        if options.fresh is not None or options.source not in (None, COPY):
-            return _from_store(options)
-        ctx = open_context(_settings(options), patient=True)
-        try:
-            said = _run_job_process(ctx, options.job) if options.job else _headless(ctx, options)
-        finally:
-            ctx.close()
-    except KeyboardInterrupt:
-        return _fail(Invalid("Stopped at the keyboard; nothing was started."), options.json)
-    except Exception as error:
-        return _fail(error, options.json)
-    if options.json:
-        print(json.dumps(said | {"exit_code": EXIT_DONE}, ensure_ascii=False))
-    return EXIT_DONE
+    """The command line; returns the exit code."""
+    return terminal.main(_parser(), arguments, _command)
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="restore.py",
         description="Put a backup of the shop back, or look what it would change.",
+        epilog=terminal.CODES,
     )
     parser.add_argument("snapshot", nargs="?", help="an id, latest, or list")
     parser.add_argument(
@@ -327,7 +222,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--dry-run", action="store_true", help="show what would change, and stop")
     parser.add_argument("--yes", action="store_true", help="do not ask for the word")
     parser.add_argument("--undo", action="store_true", help="undo the newest restore")
-    parser.add_argument("--json", action="store_true", help="one JSON object on standard output")
+    terminal.add_json(parser)
     parser.add_argument(
         "--from",
         dest="source",
@@ -364,7 +259,18 @@ def _settings(options: argparse.Namespace) -> Settings:
     return as_the_only_store(settings) if COPY in (options.place, options.source) else settings
 
 
-def _from_store(options: argparse.Namespace) -> int:
+def _command(options: argparse.Namespace, answer: dict[str, Any]) -> None:
+    if options.fresh is not None or options.source not in (None, COPY):
+        answer |= _from_store(options)
+        return
+    ctx = open_context(_settings(options), patient=True)
+    try:
+        answer |= _run_queued(ctx, options.job) if options.job else _headless(ctx, options)
+    finally:
+        ctx.close()
+
+
+def _from_store(options: argparse.Namespace) -> dict[str, Any]:
     """Recover a machine that has nothing but this repository: no catalog, no accounts, no jobs."""
     if options.snapshot not in (None, "list") or options.undo or options.only:
         raise Misconfigured(
@@ -383,14 +289,13 @@ def _from_store(options: argparse.Namespace) -> int:
         attach=attach,
         restore_document=transfer.restore_document,
     )
-    said = fresh_terminal.run(options, command_line_actor(), borrowed)
-    if options.json:
-        print(json.dumps(said | {"exit_code": EXIT_DONE}, ensure_ascii=False))
-    return EXIT_DONE
+    return fresh_terminal.run(options, command_line_actor(), borrowed)
 
 
-def _run_job_process(ctx: Context, job_id: str) -> dict[str, Any]:
-    return _ended(ctx, _run_job(ctx, jobs.get(ctx, job_id), terminal.watcher))
+def _run_queued(ctx: Context, job_id: str) -> dict[str, Any]:
+    # The shop waits for it: nothing else goes first.
+    job = doors.taken_up(ctx, job_id, politely=False)
+    return _ended(ctx, _work_off(ctx, job, screen.watcher))
 
 
 def _headless(ctx: Context, options: argparse.Namespace) -> dict[str, Any]:
@@ -415,17 +320,17 @@ def _headless(ctx: Context, options: argparse.Namespace) -> dict[str, Any]:
             raise Invalid("There is no restore to undo; nothing was started.")
         plan, undo_of = _undo(ctx, actor, offer), offer.job_id
     else:
-        plan = preview(ctx, actor, options.snapshot, _parts(ctx, options), terminal.watcher)
+        plan = preview(ctx, actor, options.snapshot, _parts(ctx, options), screen.watcher)
         undo_of = ""
-        terminal.watcher_end()
-    print(terminal.plan_text(plan), file=sys.stderr)
+        screen.watcher_end()
+    print(screen.plan_text(plan), file=sys.stderr)
     if options.dry_run:
         return {"plan": plan.to_dict()}
-    typed = plan.word if options.yes else terminal.ask(plan.word)
+    typed = plan.word if options.yes else screen.ask(plan.word)
     try:
-        job = run(ctx, actor, plan, typed, terminal.watcher, undo_of=undo_of)
+        job = run(ctx, actor, plan, typed, screen.watcher, undo_of=undo_of)
     finally:
-        terminal.watcher_end()
+        screen.watcher_end()
     done = _ended(ctx, job)
     print(
         f"Done in {done['seconds']:.1f} s.",
@@ -440,7 +345,7 @@ def _headless(ctx: Context, options: argparse.Namespace) -> dict[str, Any]:
 def _list(ctx: Context, *, quiet: bool) -> dict[str, Any]:
     rows = catalog.page(ctx, rows=200).rows
     if not quiet:
-        print(terminal.rows_text(rows))
+        print(screen.rows_text(rows))
     return {
         "snapshots": [
             {"id": row.id, "created_at": row.created_at.isoformat(), "reason": row.reason}
@@ -451,7 +356,7 @@ def _list(ctx: Context, *, quiet: bool) -> dict[str, Any]:
 
 def _parts(ctx: Context, options: argparse.Namespace) -> frozenset[Part]:
     if not options.only:
-        return catalog.find(ctx, _resolved(ctx, options.snapshot)).parts & RESTORABLE
+        return catalog.find(ctx, resolved(ctx, options.snapshot)).parts & RESTORABLE
     try:
         return frozenset(Part(name.strip()) for name in options.only.split(","))
     except ValueError as error:
@@ -464,16 +369,6 @@ def _parts(ctx: Context, options: argparse.Namespace) -> frozenset[Part]:
 def _ended(ctx: Context, job: jobs.Job) -> dict[str, Any]:
     seconds = round(job.seconds(ctx.now()), 3)
     return {"job": job.id, "state": job.state.value, "seconds": seconds, **(job.result or {})}
-
-
-def _fail(error: BaseException, as_json: bool) -> int:
-    message, hint, error_id = describe(error)
-    print(f"{message} {hint}".strip(), file=sys.stderr)
-    code = exit_code(error)
-    if as_json:
-        answer = {"state": "failed", "error": message, "hint": hint, "error_id": error_id}
-        print(json.dumps(answer | {"exit_code": code}, ensure_ascii=False))
-    return code
 
 
 if __name__ == "__main__":

@@ -14,11 +14,11 @@ if __name__ == "__main__":
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 import argparse
-from collections.abc import Callable
+from datetime import UTC, tzinfo
 from typing import Any
 
 from db.engine import write
-from services.core import audit, jobs, spawning, terminal
+from services.core import audit, doors, jobs, terminal
 from services.core.access import Actor, Permission, command_line_actor, require
 from services.core.context import Context
 from services.core.errors import Conflict, Invalid, Refused
@@ -36,7 +36,6 @@ from services.protection.stores import open_store
 
 LOCK = PROTECTION_LOCK
 KIND = prune_job.KIND
-Watcher = Callable[[str, float | None], None]
 
 
 def plan(ctx: Context, actor: Actor) -> PrunePlan:
@@ -52,12 +51,16 @@ def plan(ctx: Context, actor: Actor) -> PrunePlan:
     return plan_prune(facts, Policy.of(ctx.settings), ctx.now())
 
 
-def calendar(ctx: Context, actor: Actor, months: int = 12) -> Calendar:
-    """The plan, laid over the days of so many months, this one among them. Days are UTC's."""
+def calendar(ctx: Context, actor: Actor, months: int = 12, zone: tzinfo = UTC) -> Calendar:
+    """The plan, laid over the days of so many months, this one among them.
+
+    Args:
+        zone: whose days are laid out. The policy itself counts UTC's, on every machine alike.
+    """
     made = plan(ctx, actor)
-    today = ctx.now().date()
-    states = day_states(ctx, (today - first_day(today, months)).days + 1)
-    return lay_out(made, states)
+    today = ctx.now().astimezone(zone).date()
+    states = day_states(ctx, (today - first_day(today, months)).days + 1, zone)
+    return lay_out(made, states, zone)
 
 
 def start(ctx: Context, actor: Actor, wanted: PrunePlan, typed: str = "") -> jobs.Job:
@@ -73,9 +76,7 @@ def start(ctx: Context, actor: Actor, wanted: PrunePlan, typed: str = "") -> job
         Conflict: something holds retention; says what.
         Busy: a backup, a restore or another run of retention is under way.
     """
-    job = _queue(ctx, actor, wanted, typed)
-    spawning.spawn(ctx, job, "services.retention")
-    return job
+    return doors.begin(ctx, _queue(ctx, actor, wanted, typed), "retention")
 
 
 def run(
@@ -83,7 +84,7 @@ def run(
     actor: Actor,
     wanted: PrunePlan,
     typed: str = "",
-    watcher: Watcher = lambda _text, _fraction: None,
+    watcher: doors.Watcher = doors.unwatched,
 ) -> jobs.Job:
     """The same in this process, for a terminal.
 
@@ -182,9 +183,8 @@ def _command(ctx: Context, options: argparse.Namespace, answer: dict[str, Any]) 
     if not options.job:
         _headless(ctx, options, answer)
         return
-    spawning.give_way()
-    job = terminal.queued(ctx, options.job)
-    ended = prune_job.work_off(ctx, job, lambda _text, _share: None)
+    job = doors.taken_up(ctx, options.job)
+    ended = prune_job.work_off(ctx, job, doors.unwatched)
     answer |= {"state": ended.state.value, **(ended.result or {})}
 
 

@@ -11,12 +11,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from services.core import jobs
 from services.core.context import Context, open_context
+from services.core.doors import Watcher
 from services.core.errors import (
     EXIT_DONE,
     EXIT_USAGE,
-    Invalid,
     Refused,
     describe,
     exit_code,
@@ -26,7 +25,6 @@ Answer = dict[str, Any]
 """What `--json` prints."""
 Command = Callable[[argparse.Namespace, Answer], int | None]
 DeskCommand = Callable[[Context, argparse.Namespace, Answer], int | None]
-Watcher = Callable[[str, float | None], None]
 
 CODES = "Exit codes: 0 done, 1 failed, 2 network, 3 configuration or usage, 4 bug."
 _WENT_WELL = (None, "succeeded", "passed")
@@ -55,7 +53,8 @@ def main(parser: argparse.ArgumentParser, arguments: list[str] | None, command: 
     except (Exception, KeyboardInterrupt) as error:
         code = failed(error, answer)
     if options.json:
-        answer |= {"seconds": round(time.monotonic() - begun, 3), "exit_code": code}
+        seconds = round(time.monotonic() - begun, 3)
+        answer = {"seconds": seconds} | answer | {"exit_code": code}
         print(json.dumps(answer, sort_keys=True, ensure_ascii=False), flush=True)
     return code
 
@@ -88,18 +87,6 @@ def failed(error: BaseException, answer: Answer) -> int:
 def add_json(parser: argparse.ArgumentParser) -> None:
     """The option that every command has."""
     parser.add_argument("--json", action="store_true", help="one JSON object as the last line")
-
-
-def queued(ctx: Context, job_id: str) -> jobs.Job:
-    """The job that this process was started for.
-
-    Raises:
-        Invalid: there is none.
-    """
-    try:
-        return jobs.get(ctx, job_id)
-    except KeyError as error:
-        raise Invalid(f"There is no job {job_id[:40]!r}.") from error
 
 
 @contextmanager

@@ -23,6 +23,7 @@ from services.core.context import Context
 from services.core.errors import Broken, Busy, DeskError, Misconfigured, Transient
 from services.core.settings import PROJECT_ROOT, load_settings
 from services.protection import sending, snapshots, workspace
+from services.protection.making import job as making
 from services.protection.sources import sqlite
 from services.protection.stores import open_store
 from services.protection.stores.s3 import S3Store
@@ -164,7 +165,7 @@ def test_a_store_that_gives_back_something_else_is_found_before_the_snapshot_is_
                 file.write_bytes(file.read_bytes()[:-1])
             return done
 
-    monkeypatch.setattr(backup, "open_store", lambda _settings: Forgetful())
+    monkeypatch.setattr(making, "open_store", lambda _settings: Forgetful())
     _refused(ctx, operator, Broken, r"something else than database\.sqlite3\.zst")
     assert _stored(ctx) == []
 
@@ -186,7 +187,7 @@ def test_what_can_not_be_taken_back_is_still_never_listed(ctx, shop, operator, m
         def delete(self, key):
             raise Transient("The store does not answer.")
 
-    monkeypatch.setattr(backup, "open_store", lambda _settings: Stubborn())
+    monkeypatch.setattr(making, "open_store", lambda _settings: Stubborn())
     with pytest.raises(Transient, match="does not answer"):
         backup.run(ctx, operator)
     assert [key for key in _stored(ctx) if key.startswith("manifests/")] == []

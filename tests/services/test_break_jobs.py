@@ -234,7 +234,7 @@ def test_backup_restore_and_undo_at_once_run_one_at_a_time(ctx, shop, operator, 
     if jobs.recent(ctx, ("restore",)):
         assert jobs.recent(ctx, ("restore",))[0].state is jobs.JobState.SUCCEEDED
     else:
-        plan = restore.preview(ctx, operator, restore._resolved(ctx, "latest"), DATABASE)
+        plan = restore.preview(ctx, operator, restore.resolved(ctx, "latest"), DATABASE)
         restore.run(ctx, operator, plan, plan.word)
     offer = restore.undo_offer(ctx, operator)
     made, failed = _together([lambda: restore.start_undo(ctx, operator, offer) for _ in range(4)])

@@ -48,7 +48,7 @@ def test_an_emptied_database_never_becomes_the_latest_backup(ctx, shop, operator
         with pytest.raises(Broken, match="empty file of 0 bytes"):
             backup.run(ctx, operator)
     assert tree(_store(ctx)) == store
-    assert restore._resolved(ctx, "latest") == made
+    assert restore.resolved(ctx, "latest") == made
     do(ctx, operator, "latest", frozenset({Part.DATABASE}))
     assert world(ctx) == good
 

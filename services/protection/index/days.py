@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from typing import Any
 
 from sqlalchemy import func, select
@@ -15,15 +15,22 @@ from services.core.jobs import JobState
 from services.protection.model import DayMark, DayState
 
 
-def day_states(ctx: Context, count: int) -> tuple[DayState, ...]:
-    """The last `count` UTC days, oldest first.
+def day_states(ctx: Context, count: int, zone: tzinfo = UTC) -> tuple[DayState, ...]:
+    """The last `count` days, oldest first.
 
     A day counts as "before" until the desk had an account, a job or a snapshot; so does
     today as long as nothing was tried: its backup may come yet.
+
+    Args:
+        zone: whose days are meant.
     """
-    today = ctx.now().date()
+
+    def day_of(moment: datetime) -> date:
+        return moment.astimezone(zone).date()
+
+    today = day_of(ctx.now())
     days = [today - timedelta(days=back) for back in range(max(1, count) - 1, -1, -1)]
-    start = datetime.combine(days[0], datetime.min.time(), UTC)
+    start = datetime.combine(days[0], time(), zone).astimezone(UTC)
     made: dict[date, list[Any]] = defaultdict(list)
     errors: dict[date, list[str]] = defaultdict(list)
     ours = snapshots.c.instance == ctx.settings.instance_id
@@ -33,20 +40,20 @@ def day_states(ctx: Context, count: int) -> tuple[DayState, ...]:
             .where(ours, snapshots.c.created_at >= start)
             .order_by(snapshots.c.created_at, snapshots.c.id)
         ):
-            made[row.created_at.date()].append(row)
+            made[day_of(row.created_at)].append(row)
         failed = (JobState.FAILED.value, JobState.INTERRUPTED.value)
         for job in connection.execute(
             select(jobs.c.created_at, jobs.c.error)
             .where(jobs.c.kind == "backup", jobs.c.state.in_(failed), jobs.c.created_at >= start)
             .order_by(jobs.c.created_at)
         ):
-            errors[job.created_at.date()].append(job.error or "It failed without a word.")
+            errors[day_of(job.created_at)].append(job.error or "It failed without a word.")
         firsts = [
             connection.scalar(select(func.min(accounts.c.created_at))),
             connection.scalar(select(func.min(jobs.c.created_at))),
             connection.scalar(select(func.min(snapshots.c.created_at)).where(ours)),
         ]
-    first = min((moment.date() for moment in firsts if moment), default=today)
+    first = min((day_of(moment) for moment in firsts if moment), default=today)
     counted = range(first.toordinal(), today.toordinal())
     return tuple(_day(day, counted, made.get(day, []), tuple(errors.get(day, []))) for day in days)
 

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
 
-from services.core import audit, jobs
+from services.core import audit, doors, jobs
 from services.core.access import Actor
 from services.core.context import Context
 from services.core.errors import DeskError, Misconfigured, describe, exit_code
@@ -23,7 +22,6 @@ log = logging.getLogger("desk.copy")
 
 KIND = "copy"
 MISSING, ALL = "missing", "all"
-Watcher = Callable[[str, float | None], None]
 
 
 def queue(ctx: Context, what: str, actor: Actor) -> jobs.Job:
@@ -43,13 +41,13 @@ def queue(ctx: Context, what: str, actor: Actor) -> jobs.Job:
     return jobs.create(ctx, actor, KIND, lock=PROTECTION_LOCK, params={"what": what})
 
 
-def work_off(ctx: Context, job: jobs.Job, watcher: Watcher) -> jobs.Job:
+def work_off(ctx: Context, job: jobs.Job, watcher: doors.Watcher) -> jobs.Job:
     """Do the work of a queued job; how it ended stands in its row and in the audit log.
 
     Raises:
         what `copying.replicate` raises.
     """
-    actor = Actor(job.actor_id, job.actor_name, job.actor_kind)
+    actor = doors.who_asked(job)
     what = str(job.params["what"])
 
     def work(handle: jobs.JobHandle) -> dict[str, Any]:
@@ -62,15 +60,11 @@ def work_off(ctx: Context, job: jobs.Job, watcher: Watcher) -> jobs.Job:
             ids = [what]
         return asdict(replicate(ctx, first, second, handle, ids, prove=what != MISSING))
 
-    try:
-        ended = jobs.run(ctx, job, work, watcher=watcher)
-    except BaseException as error:
-        message = describe(error)[0] if isinstance(error, DeskError) else "It met a bug."
-        subject = ("job", job.id)
-        audit.note(
-            ctx, actor, "backup.copy", subject, f"The copy failed. {message}", outcome="failed"
-        )
-        raise
+    def failed(message: str) -> None:
+        said = f"The copy failed. {message}"
+        audit.note(ctx, actor, "backup.copy", ("job", job.id), said, outcome="failed")
+
+    ended = doors.work_off(ctx, job, work, watcher, failed)
     done = ended.result or {}
     audit.note(
         ctx,
@@ -83,7 +77,7 @@ def work_off(ctx: Context, job: jobs.Job, watcher: Watcher) -> jobs.Job:
     return ended
 
 
-def after_backup(ctx: Context, watcher: Watcher, actor: Actor) -> dict[str, Any] | None:
+def after_backup(ctx: Context, watcher: doors.Watcher, actor: Actor) -> dict[str, Any] | None:
     """Copy what has no copy yet, after a backup that succeeded; never raises for a copy that
     failed, because the backup counts all the same.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import date
+from datetime import UTC, date, tzinfo
 
 from services.protection.model import DayMark, DayState
 from services.protection.retention.model import Decision, PrunePlan
@@ -13,7 +13,7 @@ from services.protection.retention.model import Decision, PrunePlan
 
 @dataclass(frozen=True)
 class CalendarDay:
-    """One UTC day, with what retention decided about its snapshots."""
+    """One day, with what retention decided about its snapshots."""
 
     day: date
     mark: DayMark
@@ -55,11 +55,15 @@ def first_day(today: date, months: int) -> date:
     return date(count // 12, count % 12 + 1, 1)
 
 
-def calendar(plan: PrunePlan, states: Sequence[DayState]) -> Calendar:
-    """Lay the decisions of a plan over the days."""
+def calendar(plan: PrunePlan, states: Sequence[DayState], zone: tzinfo = UTC) -> Calendar:
+    """Lay the decisions of a plan over the days.
+
+    Args:
+        zone: in which the days were counted.
+    """
     made: dict[date, list[Decision]] = defaultdict(list)
     for decision in reversed(plan.decisions):
-        made[decision.row.created_at.date()].append(decision)
+        made[decision.row.created_at.astimezone(zone).date()].append(decision)
     return Calendar(
         plan,
         tuple(

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
 from typing import Any
 
 from db.engine import write
-from services.core import audit, jobs
+from services.core import audit, doors, jobs
 from services.core.access import Actor
 from services.core.context import Context
-from services.core.errors import DeskError, describe, exit_code
+from services.core.errors import describe, exit_code
 from services.protection.model import PROTECTION_LOCK
 from services.protection.retention import facts as retention_facts
 from services.protection.retention import pruning
@@ -21,7 +20,6 @@ from services.protection.stores import open_store
 log = logging.getLogger("desk.retention")
 
 KIND = "retention"
-Watcher = Callable[[str, float | None], None]
 _NAMED = 500
 """Ids that one event of the audit log names at most."""
 
@@ -41,13 +39,13 @@ def queue(ctx: Context, plan: PrunePlan, actor: Actor, *, confirmed: bool) -> jo
     return jobs.create(ctx, actor, KIND, lock=PROTECTION_LOCK, params=params)
 
 
-def work_off(ctx: Context, job: jobs.Job, watcher: Watcher) -> jobs.Job:
+def work_off(ctx: Context, job: jobs.Job, watcher: doors.Watcher) -> jobs.Job:
     """Do the work of a queued job; how it ended stands in its row and in the audit log.
 
     Raises:
         what `pruning.prune` raises.
     """
-    actor = Actor(job.actor_id, job.actor_name, job.actor_kind)
+    actor = doors.who_asked(job)
     subject = ("job", job.id)
 
     def work(handle: jobs.JobHandle) -> dict[str, Any]:
@@ -68,17 +66,14 @@ def work_off(ctx: Context, job: jobs.Job, watcher: Watcher) -> jobs.Job:
             )
         return _short(done) | {"removed_in_all": len(done.removed)}
 
-    try:
-        return jobs.run(ctx, job, work, watcher=watcher)
-    except BaseException as error:
-        message = describe(error)[0] if isinstance(error, DeskError) else "It met a bug."
-        audit.note(
-            ctx, actor, "retention.failed", subject, f"Retention: {message}", outcome="failed"
-        )
-        raise
+    def failed(message: str) -> None:
+        said = f"Retention: {message}"
+        audit.note(ctx, actor, "retention.failed", subject, said, outcome="failed")
+
+    return doors.work_off(ctx, job, work, watcher, failed)
 
 
-def after_backup(ctx: Context, watcher: Watcher, actor: Actor) -> dict[str, Any]:
+def after_backup(ctx: Context, watcher: doors.Watcher, actor: Actor) -> dict[str, Any]:
     """Remove what the policy lets go, after a backup that succeeded. Never raises: the backup
     counts whatever comes of this.
 
