@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 
-_TELLTALES = ("boto3", "botocore", "s3transfer", "sqlalchemy", "urllib3")
+TELLTALES = ("apprise", "boto3", "botocore", "s3transfer", "sqlalchemy", "urllib3")
 """Libraries that write headers, tokens and rows into their log when asked for all of it."""
 
 
@@ -17,7 +17,7 @@ def configure(level: str) -> None:
     """
     logging.basicConfig(format="%(levelname)s %(name)s: %(message)s")
     logging.getLogger().setLevel(level)
-    for name in _TELLTALES:
+    for name in TELLTALES:
         logging.getLogger(name).setLevel(logging.WARNING)
     if level != "DEBUG":
         logging.getLogger("alembic").setLevel(logging.WARNING)

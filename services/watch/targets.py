@@ -159,6 +159,7 @@ class _Listener(logging.Handler):
 
     def __enter__(self) -> _Listener:
         logger = logging.getLogger("apprise")
+        logger.setLevel(logging.WARNING)
         logger.propagate = False
         logger.addHandler(self)
         return self
