@@ -9,7 +9,6 @@ from services.core import jobs
 from services.core.context import Context
 from services.core.errors import DeskError
 from services.protection import workspace
-from services.protection.model import PROTECTION_LOCK
 
 log = logging.getLogger("desk.jobs")
 
@@ -50,6 +49,5 @@ def _imports(ctx: Context) -> None:
     from services.protection.sources import postgres
 
     url = ctx.settings.shop_database_url
-    # Their names do not tell whose they are; one that is under way holds the lock.
-    if postgres.is_server(url) and jobs.active(ctx, PROTECTION_LOCK) is None:
-        sql_load.sweep(url)
+    if postgres.is_server(url):
+        sql_load.sweep(ctx, url)

@@ -12,12 +12,17 @@ from pathlib import Path
 
 import pytest
 from pydantic import SecretStr
+from sqlalchemy import update
 
+from db.control import jobs as table
+from db.engine import write
 from services import backup, legacy, restore
+from services.core import jobs
 from services.core.context import Context
 from services.core.errors import Broken, Invalid, Misconfigured
+from services.protection import remains
 from services.protection.index import catalog
-from services.protection.legacy import sql_dump
+from services.protection.legacy import sql_dump, sql_load
 from services.protection.legacy.sql_load import PREFIX
 from services.protection.model import Part
 from services.protection.sources import postgres
@@ -70,7 +75,7 @@ def left_behind(server: PostgresServer) -> list[str]:
             "SELECT rolname FROM pg_roles WHERE starts_with(rolname, %s)",
             (PREFIX, PREFIX),
         )
-        return [name for (name,) in rows]
+        return sorted(name for (name,) in rows)
 
 
 def products(desk: Context) -> int:
@@ -272,3 +277,27 @@ def test_a_desk_without_rights_to_make_a_database_says_so(desk, operator, good, 
     finally:
         with postgres_server.connect() as connection:
             connection.execute("DROP ROLE poor")
+
+
+def test_what_a_killed_import_left_goes_and_what_a_living_one_is_at_stays(
+    desk, operator, postgres_server
+):
+    """Both are told by their names: the desk that starts may meet an import that starts too."""
+    url = desk.settings.shop_database_url
+    dead, living = (jobs.create(desk, operator, legacy.KIND) for _ in range(2))
+    with write(desk.control) as connection:
+        connection.execute(
+            update(table)
+            .where(table.c.id == dead.id)
+            .values(state="interrupted", ended_at=desk.now())
+        )
+    names = {job.id: f"{sql_load._prefix(url)}{job.id}" for job in (dead, living)}
+    foreign = f"{sql_load._prefix(url)}{'0' * 16}"
+    for name in (*names.values(), foreign):
+        postgres.create_side(url, name)
+    try:
+        remains.clear(desk)
+        assert left_behind(postgres_server) == sorted([names[living.id], foreign])
+    finally:
+        for name in (names[living.id], foreign):
+            postgres.drop_side(url, name)

@@ -78,7 +78,7 @@ def bring_in(
     with workspace(ctx, handle.id) as folder:
         require_room(folder, _TIMES * backup.size)
         draft = Draft(ctx, store, handle, backup.at, span)
-        work = _Import(ctx, place, store, draft, folder, backup, handle.say)
+        work = _Import(ctx, place, store, draft, folder, backup, handle.id, handle.say)
         try:
             with ExitStack() as held:
                 return work.run(actor, knowledge, held)
@@ -97,6 +97,7 @@ class _Import:
     draft: Draft
     folder: Path
     backup: LegacyBackup
+    job_id: str
     say: Callable[[str], None]
     sources: list[dict[str, Any]] = field(default_factory=list)
     state: Captured | None = None  # of the old database
@@ -133,7 +134,9 @@ class _Import:
                 self.draft.notes += checks.database(path, name)
                 url = sqlite_url(path)
             else:
-                url = held.enter_context(loaded(self._server(name), path, name))
+                url = held.enter_context(
+                    loaded(self.ctx, self.job_id, self._server(name), path, name)
+                )
             folder = self.folder / "captured"
             folder.mkdir(mode=0o700)
             tools = self.ctx.settings.postgres_tools

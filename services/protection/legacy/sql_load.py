@@ -16,7 +16,9 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import make_url
 
 from db.shop import SHOP_TABLES
+from services.core.context import Context
 from services.core.errors import Broken, DeskError, Misconfigured
+from services.protection import sides
 from services.protection.legacy.sql_dump import (
     Rows,
     Statements,
@@ -34,11 +36,17 @@ _PIECE = 1 << 20
 
 @contextmanager
 def loaded(
-    url: str, path: Path, name: str, moved: Callable[[float], None] = lambda _share: None
+    ctx: Context,
+    job_id: str,
+    url: str,
+    path: Path,
+    name: str,
+    moved: Callable[[float], None] = lambda _share: None,
 ) -> Iterator[str]:
     """A database beside the shop's that holds what the file holds; removed at the end.
 
     Args:
+        job_id: whose it is, which its name says.
         url: of the shop's database, which is not touched.
         name: of the old backup, for people.
         moved: called with the share that is done, 0 to 1.
@@ -54,9 +62,8 @@ def loaded(
     from services.protection.sources import postgres
 
     parts = take_apart(path, name)
-    begins = _prefix(url)
-    sweep(url)
-    side = f"{begins}{secrets.token_hex(4)}"
+    sweep(ctx, url)
+    side = f"{_prefix(url)}{job_id}"
     postgres.create_side(url, side)
     try:
         with _least_rights(url, side) as loading:
@@ -82,19 +89,23 @@ def _prefix(url: str) -> str:
     return f"{PREFIX}{shop}_"
 
 
-def sweep(url: str) -> None:
-    """Drop what a killed import left; only for who knows that none is running."""
+def sweep(ctx: Context, url: str) -> None:
+    """Drop what killed imports left; what a living one is at stays.
+
+    Raises:
+        Transient, Misconfigured: the server does not answer.
+    """
     from services.protection.sources import postgres
 
     begins = _prefix(url)
-    for left in postgres.databases(url, begins):
-        postgres.drop_side(url, left)
+    sides.sweep(ctx, url, begins)
     with postgres.maintenance(url) as server:
         rows = server.execute(
             "SELECT rolname FROM pg_roles WHERE starts_with(rolname, %s)", (begins,)
         ).fetchall()
-        for (role,) in rows:
-            _drop_role(server, str(role))
+        for role in (str(row[0]) for row in rows):
+            if sides.is_left(ctx, role, begins):
+                _drop_role(server, role)
 
 
 def _fill(
@@ -202,7 +213,7 @@ def _least_rights(url: str, side: str) -> Iterator[str]:
     if row is None or not row[0]:
         yield own.render_as_string(hide_password=False)
         return
-    role, password = f"{_prefix(url)}{secrets.token_hex(4)}", secrets.token_hex(24)
+    role, password = side, secrets.token_hex(24)
     this, back = sql.Identifier(role), sql.Identifier(str(row[1]))
     with postgres.maintenance(url) as server:
         server.execute(

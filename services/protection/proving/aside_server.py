@@ -13,11 +13,10 @@ from pathlib import Path
 
 from sqlalchemy import NullPool, create_engine, make_url
 
-from services.core import jobs
 from services.core.addresses import normalise_database_url
 from services.core.context import Context
 from services.core.errors import Misconfigured
-from services.protection import matching
+from services.protection import matching, sides
 from services.protection.model import Part
 from services.protection.proving.aside import Restored
 from services.protection.sources import postgres
@@ -61,7 +60,7 @@ def control_database(ctx: Context, job_id: str, dump: Path) -> str:
 @contextmanager
 def _side(ctx: Context, job_id: str, part: Part, dump: Path) -> Iterator[tuple[str, list[str]]]:
     server = _server(ctx, part)
-    _sweep(ctx, server)
+    sides.sweep(ctx, server, PREFIX)
     name = f"{PREFIX}{job_id}"
     try:
         postgres.create_side(server, name)
@@ -80,7 +79,7 @@ def sweep_all(ctx: Context) -> None:
         Transient, Misconfigured: a server does not answer.
     """
     for server in {_server_or_none(ctx, part) for part in (Part.DATABASE, Part.CONTROL)} - {""}:
-        _sweep(ctx, server)
+        sides.sweep(ctx, server, PREFIX)
 
 
 def _server(ctx: Context, part: Part) -> str:
@@ -102,18 +101,6 @@ def _server_or_none(ctx: Context, part: Part) -> str:
         )
     own = settings.control_url if part is Part.CONTROL else settings.shop_database_url
     return next(filter(postgres.is_server, (own, settings.shop_database_url)), "")
-
-
-def _sweep(ctx: Context, server: str) -> None:
-    """Drop what drills of this desk left behind that were killed."""
-    jobs.reap(ctx)
-    for name in postgres.databases(server, PREFIX):
-        try:
-            left = jobs.get(ctx, name.removeprefix(PREFIX)).state.ended
-        except KeyError:
-            continue  # another desk's, which may be under way
-        if left:
-            postgres.drop_side(server, name)
 
 
 def _where(url: str) -> str:
