@@ -8,11 +8,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
+from services.core.context import Context
 from services.core.settings import PROJECT_ROOT
+from services.protection.sources import postgres
 
 Start = Callable[..., "subprocess.Popen[bytes]"]
 
@@ -29,6 +32,26 @@ while True:
     add_order(database, number, rng)
     database.execute("COMMIT")
     time.sleep(0.01)
+"""
+
+SERVER_WRITER = """
+import sys, time
+sys.path.insert(0, sys.argv[2])
+import psycopg
+from tests.shops import add_order_on
+number, told = 5000, False
+while True:
+    try:
+        with psycopg.connect(sys.argv[1], autocommit=True) as database:
+            while True:
+                number += 1
+                with database.transaction():
+                    add_order_on(database, number)
+                if not told:
+                    told = print("writing", flush=True) is None
+                time.sleep(0.01)
+    except psycopg.Error:
+        time.sleep(0.01)
 """
 
 READER = """
@@ -48,6 +71,24 @@ while True:
     print(json.dumps([*state, empty, prices]), flush=True)
     time.sleep(0.002)
 """
+
+
+@contextmanager
+def writing_to(ctx: Context) -> Iterator[subprocess.Popen[bytes]]:
+    """A shop that writes without pause, in a process of its own; comes back when it is cut off."""
+    on_server = postgres.is_server(ctx.settings.shop_database_url)
+    url = ctx.settings.shop_database_url.replace("postgresql+psycopg:", "postgresql:")
+    place = url if on_server else str(ctx.settings.shop_sqlite_path)
+    with subprocess.Popen(
+        [sys.executable, "-c", SERVER_WRITER if on_server else WRITER, place, str(PROJECT_ROOT)],
+        stdout=subprocess.PIPE,
+    ) as process:
+        try:
+            assert process.stdout is not None
+            assert process.stdout.readline() == b"writing\n"
+            yield process
+        finally:
+            process.kill()
 
 
 def seen_until(output: Path, products: int) -> set[tuple[int, ...]]:

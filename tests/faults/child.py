@@ -3,6 +3,7 @@
     python -m tests.faults.child restore JOB   ends by SIGKILL at the boundary $KILL_AT, waits at
                                                $PAUSE_AT until a line comes on its input
     python -m tests.faults.child backup        may write $FILL_BYTES to one file
+    python -m tests.faults.child prune JOB     removes old backups
     python -m tests.faults.child recover
     python -m tests.faults.child fresh STORE   the recovery from a bucket alone
 
@@ -16,7 +17,7 @@ import resource
 import signal
 import sys
 
-from services import backup, restore
+from services import backup, restore, retention
 from services.core.context import open_context
 from services.core.errors import Broken
 from services.protection.rescue import boundary, execute
@@ -50,6 +51,8 @@ def main() -> int:
     if sys.argv[1] == "backup":
         _fill()
         return backup.main(["--json"])
+    if sys.argv[1] == "prune":
+        return retention.main(["--job", sys.argv[2]])
     if sys.argv[1] == "recover":
         restore.recover(open_context())
         return 0

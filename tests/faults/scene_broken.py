@@ -214,6 +214,10 @@ class ServerScene(Scene):
         with self._server.connect() as connection:
             connection.execute(statement)
 
+    def connected_as(self, role: str) -> Any:
+        """A session on the shop's database that the desk may not be able to end."""
+        return self._server.connect(self.name, role)
+
     def again(self) -> None:
         for ending in self.beside():
             postgres.drop_side(self.ctx.settings.shop_database_url, self.name + ending)

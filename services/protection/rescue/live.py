@@ -23,6 +23,7 @@ from services.protection.rescue.boundary import reached
 from services.protection.rescue.database import LiveState
 from services.protection.rescue.folders import same_owner
 from services.protection.rescue.journal import sync_folder
+from services.protection.sources.holders import holders
 
 PATIENCE_SECONDS = 30.0
 """How long a restore waits for other programs to let go of the database."""
@@ -53,7 +54,7 @@ def state_of(path: Path, *, closely: bool = True) -> LiveState:
             ).fetchone()[0]
     except sqlite3.OperationalError as error:
         if _is_busy(error):
-            raise in_use(5) from error
+            raise in_use(path, 5) from error
         return LiveState.DAMAGED
     except sqlite3.DatabaseError:
         return LiveState.DAMAGED
@@ -123,10 +124,10 @@ def page_size(path: Path) -> int:
         return int(connection.execute("PRAGMA page_size").fetchone()[0])
 
 
-def in_use(seconds: float) -> Transient:
-    """What is said when the others did not let go in time."""
+def in_use(path: Path, seconds: float) -> Transient:
+    """What is said when the others did not let go in time; names them where that is known."""
     return Transient(
-        f"Another program kept the shop's database in use for {seconds:.0f} s; "
+        f"Another program{holders(path)} kept the shop's database in use for {seconds:.0f} s; "
         "nothing was changed.",
         "Stop the shop (and any other program that has the database open), then try again.",
     )
@@ -173,7 +174,7 @@ class Live:
                 self.connection.execute("COMMIT")
             except sqlite3.OperationalError as error:
                 if _is_busy(error):
-                    raise in_use(PATIENCE_SECONDS) from error
+                    raise in_use(self.path, PATIENCE_SECONDS) from error
                 raise
             yield
         finally:
@@ -227,7 +228,7 @@ class Live:
             # Python repeats a busy step for ever; only an exception from here ends it.
             if status in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
                 if time.monotonic() > deadline:
-                    raise in_use(PATIENCE_SECONDS)
+                    raise in_use(self.path, PATIENCE_SECONDS)
             else:
                 reached("database written")
 
@@ -334,7 +335,7 @@ def holds_restore(path: Path, job_id: str) -> bool:
             ).fetchone()
     except sqlite3.OperationalError as error:
         if _is_busy(error):
-            raise in_use(PATIENCE_SECONDS) from error
+            raise in_use(path, PATIENCE_SECONDS) from error
         return False  # no such table: the database of before
     except sqlite3.DatabaseError:
         return False

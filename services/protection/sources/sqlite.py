@@ -18,6 +18,7 @@ from services.core import stopping
 from services.core.errors import Broken, DeskError, Misconfigured, Transient
 from services.protection import digests, references
 from services.protection.model import TableFacts
+from services.protection.sources.holders import holders
 
 LOCK_PATIENCE_SECONDS = 60.0
 """How long a capture waits for a program that holds the database locked."""
@@ -175,8 +176,8 @@ def _copy(
         busy = status in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
         if busy and time.monotonic() > deadline:
             raise Transient(
-                f"Another program kept the database {path.name} locked for {seconds:.0f} s; "
-                "nothing was backed up.",
+                f"Another program{holders(path)} kept the database {path.name} locked for "
+                f"{seconds:.0f} s; nothing was backed up.",
                 "See which program holds it open, then try again.",
             )
 
