@@ -8,7 +8,7 @@ VIEW, SECTION, PART, FIND = "view", "section", "part", "find"
 PAGE, CHOICE = "kb_page", "kb_open"
 _OPEN = "kb_opened"
 
-SECTIONS, HISTORY, TRANSFER = "", "history", "transfer"
+SECTIONS, HISTORY, BIN, TRANSFER = "", "history", "bin", "transfer"
 """The views of the page."""
 
 _NEXT = "kb_next"

@@ -274,7 +274,7 @@ def _told(found: Inverse, actor: Actor, now: datetime) -> list[EntryChange]:
             actor.name,
             now,
             "",
-            KIND,
+            "",
         )
         for entry_id, action, before, after in pairs
         for row in [before or after]
