@@ -33,7 +33,7 @@ import json
 import os
 import sqlite3
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from functools import lru_cache
@@ -108,15 +108,20 @@ def file_facts(path: Path, *, hashed: bool = False, with_references: bool = True
         return FileFacts(str(error), {}, 0, sha256)
 
 
-def table_digests(path: Path) -> dict[str, tuple[int, str]]:
+def table_digests(
+    path: Path, wanted: Callable[[str], bool] = is_counted
+) -> dict[str, tuple[int, str]]:
     """Rows and digest of every table of a file that nobody writes to.
+
+    Args:
+        wanted: whether a table is measured.
 
     Raises:
         Damaged: the file can't be followed.
         sqlite3.Error, OSError: it can't be read.
     """
     with closing(open_copy(path)) as connection:
-        roots = list(_roots(connection))
+        roots = list(_roots(connection, wanted))
     with open(path, "rb", buffering=0) as file:
         pages = _Pages(file.fileno())
         try:
@@ -135,12 +140,14 @@ def open_copy(path: Path) -> sqlite3.Connection:
     )
 
 
-def _roots(connection: sqlite3.Connection) -> Iterator[tuple[str, int, bool]]:
+def _roots(
+    connection: sqlite3.Connection, wanted: Callable[[str], bool]
+) -> Iterator[tuple[str, int, bool]]:
     tables = connection.execute(
         "SELECT name, rootpage FROM sqlite_master WHERE type = 'table' AND rootpage > 0"
     ).fetchall()
     for name, root in tables:
-        if not is_counted(name):
+        if not wanted(name):
             continue
         has_key = connection.execute(
             "SELECT EXISTS (SELECT 1 FROM pragma_table_info(?) WHERE pk > 0)", (name,)

@@ -18,6 +18,7 @@ from sqlalchemy import (
     and_,
     column,
     create_engine,
+    false,
     func,
     null,
     or_,
@@ -140,41 +141,58 @@ def _differences(connection: Connection, name: str) -> TableDiff:
     snap = _table("snap", name, [*theirs, *key]).alias("s")
     same_row = [live.c[part].is_not_distinct_from(snap.c[part]) for part in key]
     shared = [part for part in ours if part in theirs and part not in key]
+    noted = [part for part in COLUMNS_OF_NOTE.get(name, ()) if part in shared]
 
-    lost, money, since = connection.execute(
-        select(
-            func.count(),
-            func.sum(live.c[SUMS[name]]) if SUMS.get(name) in ours else null(),
-            func.min(live.c[DATES[name]]) if DATES.get(name) in ours else null(),
-        )
-        .where(~select(snap).where(*same_row).exists())
-        .select_from(live)
-    ).one()
-    back = _scalar(
-        connection,
-        select(func.count()).select_from(snap).where(~select(live).where(*same_row).exists()),
-    )
     unlike: dict[str, ColumnElement[bool]] = {
         part: live.c[part].is_distinct_from(snap.c[part]) for part in shared
     }
-    noted = [part for part in COLUMNS_OF_NOTE.get(name, ()) if part in shared]
-    changed = [0]
-    if unlike:
-        row = connection.execute(
-            select(func.count(), *(func.sum(type_coerce(unlike[part], Integer)) for part in noted))
+    told = (or_(*unlike.values()) if unlike else false(), *(unlike[part] for part in noted))
+    row = connection.execute(
+        select(func.count(), *(func.sum(type_coerce(part, Integer)) for part in told))
+        .select_from(live)
+        .join(snap, and_(*same_row))
+    ).one()
+    both, changed, *columns = (int(number or 0) for number in row)
+
+    # Each row of one side meets at most one of the other: the rest has no counterpart. Only
+    # where keys may be NULL, or what was lost has to be told, such rows are looked for.
+    unique = key == ["rowid"] or _is_rowid(connection, name, key)
+    lost, back = _count(connection, "main", name) - both, _count(connection, "snap", name) - both
+    money = since = None
+    if lost or not unique:
+        lost, money, since = connection.execute(
+            select(
+                func.count(),
+                func.sum(live.c[SUMS[name]]) if SUMS.get(name) in ours else null(),
+                func.min(live.c[DATES[name]]) if DATES.get(name) in ours else null(),
+            )
+            .where(~select(snap).where(*same_row).exists())
             .select_from(live)
-            .join(snap, and_(*same_row))
-            .where(or_(*unlike.values()))
         ).one()
-        changed = [int(number or 0) for number in row]
+    if not unique:
+        missing = ~select(live).where(*same_row).exists()
+        back = _scalar(connection, select(func.count()).select_from(snap).where(missing))
     return TableDiff(
         name,
         lost,
         back,
-        changed[0],
+        changed,
         float(money or 0),
         str(since or ""),
-        {part: number for part, number in zip(noted, changed[1:], strict=bool(unlike)) if number},
+        {part: number for part, number in zip(noted, columns, strict=True) if number},
+    )
+
+
+def _is_rowid(connection: Connection, name: str, key: list[str]) -> bool:
+    """Whether the key names the rowid, on both sides: unique and never NULL."""
+    return all(
+        connection.exec_driver_sql(
+            "SELECT (SELECT group_concat(name || ' ' || upper(type)) "
+            "FROM pragma_table_info(?1, ?2) WHERE pk > 0) IS ?3 AND NOT EXISTS "
+            "(SELECT 1 FROM pragma_index_list(?1, ?2) WHERE origin = 'pk')",
+            (name, schema, f"{key[0]} INTEGER"),
+        ).scalar()
+        for schema in ("main", "snap")
     )
 
 

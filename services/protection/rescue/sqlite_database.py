@@ -13,6 +13,7 @@ from db.engine import sqlite_url
 from services.core.context import Context, prepare_folder
 from services.core.errors import Broken
 from services.protection import snapshots
+from services.protection.digests import is_counted
 from services.protection.index import catalog
 from services.protection.measuring import Known, Measuring, table_facts
 from services.protection.model import Manifest, Part, TableFacts
@@ -25,7 +26,7 @@ from services.protection.rescue.database import Compared, Hold, LiveState, Told,
 from services.protection.rescue.journal import Ledger, Phase
 from services.protection.rescue.live import Live
 from services.protection.rescue.sqlite_look import Look, equal, looked
-from services.protection.rescue.verify import as_facts, facts_of, verify_database
+from services.protection.rescue.verify import as_facts, verify_database
 from services.protection.sources import sqlite as sqlite_source
 from services.protection.stores.base import Store
 from services.protection.workspace import workspace
@@ -183,8 +184,9 @@ class SqliteReplacement:
             self.ctx, sqlite_url(self.staged), self.ledger.journal.job_id, manifest.id
         )
         staging.make_ready(self.staged, live_file.page_size(self.path) if self.live else None)
-        facts = facts_of(self.staged) if migrated else as_facts(manifest.tables)
-        self.ledger.note(facts=facts)
+        # A migration touches nothing but the desk's own tables.
+        own = sqlite_source.table_facts(self.staged, _is_own) if migrated else {}
+        self.ledger.note(facts=as_facts(manifest.tables | own))
 
     def notice(self) -> str:
         """Remember the version that SQLite counts for this connection."""
@@ -323,6 +325,10 @@ def _require_equal(checking: Measuring, manifest: Manifest) -> None:
 
 def _expected(ledger: Ledger) -> dict[str, TableFacts]:
     return {name: TableFacts(*fact) for name, fact in ledger.journal.facts.items()}
+
+
+def _is_own(table: str) -> bool:
+    return table.startswith("kb_") and is_counted(table)
 
 
 def _worse(state: LiveState) -> LiveState:

@@ -100,17 +100,22 @@ def change_counter(path: Path) -> int:
         return int.from_bytes(file.read(28)[24:28], "big")
 
 
-def table_facts(path: Path) -> dict[str, TableFacts]:
+def table_facts(
+    path: Path, wanted: Callable[[str], bool] = digests.is_counted
+) -> dict[str, TableFacts]:
     """Rows and content digest of every table of a copy that nobody writes to.
 
     `kb_restores`, SQLite's own tables and Litestream's are left out. For a live database,
     `capture` it first.
 
+    Args:
+        wanted: whether a table is measured.
+
     Raises:
         Broken: the file is damaged or no database.
     """
     try:
-        found = digests.table_digests(path)
+        found = digests.table_digests(path, wanted)
     except (digests.Damaged, sqlite3.Error) as error:
         raise Broken(
             f"The tables of {path.name} can't be read; the file is damaged.",
