@@ -72,8 +72,8 @@ def differing(one: tuple[Answer, ...], other: tuple[Answer, ...]) -> tuple[LookU
 
 def _answer(document: Mapping[str, Any], question: str, look_up: LookUp, place: _Place) -> Answer:
     held: Any = document
-    for key in place.path:
-        held = held.get(key) if isinstance(held, Mapping) else None
+    for step in place.path:
+        held = held.get(step) if isinstance(held, Mapping) else None
     if not isinstance(held, Mapping):
         return Answer(look_up, place.otherwise)
     key = place.find(held, question)
