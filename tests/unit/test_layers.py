@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import ast
+import json
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -153,34 +155,61 @@ def test_the_fragments_that_need_no_permission_still_exist():
     assert set(fragments()) >= BY_SESSION
 
 
-@pytest.mark.parametrize(
-    "modules",
-    [
-        "services.backup, services.restore, services.monitor, services.sample, services.desk",
-        "streamlit, ui.session, ui.navigation, ui.sign_in, ui.cookies, services.core.health",
-        *(
-            ", ".join(sorted(imported(parsed(path), at_once=True) - {"__future__"}))
-            for path in PAGES
-        ),
+STARTS = {
+    "doors": [f"services.{name}" for name in ("backup", "restore", "monitor", "sample", "desk")],
+    "app": [
+        "streamlit",
+        "ui.session",
+        "ui.navigation",
+        "ui.sign_in",
+        "ui.cookies",
+        "services.core.health",
     ],
-    ids=["doors", "app", *(path.stem for path in PAGES)],
-)
-def test_nothing_heavy_is_imported_before_it_is_needed(modules):
-    # What Streamlit itself brings is there whatever the desk does.
-    code = (
-        "import importlib, sys\n"
-        f"if 'streamlit' in {modules!r}: import streamlit\n"
-        "before = set(sys.modules)\n"
-        f"for name in {modules!r}.split(', '):\n"
-        "    try:\n"
-        "        importlib.import_module(name)\n"
-        "    except ModuleNotFoundError as error:\n"
-        "        if error.name != name: raise\n"
-        "        package, _, what = name.rpartition('.')\n"
-        "        getattr(importlib.import_module(package), what)\n"
-        f"sys.exit(', '.join(sorted(set({HEAVY!r}) & set(sys.modules) - before)) or 0)\n"
-    )
+    **{path.stem: sorted(imported(parsed(path), at_once=True) - {"__future__"}) for path in PAGES},
+}
+
+_BEGIN_EACH = f"""
+import importlib, json, os, sys
+
+def begin(name, modules, before):
+    if os.fork():
+        if os.wait()[1]:
+            sys.exit(f"{{name}} does not start")
+        return
+    for module in modules:
+        try:
+            importlib.import_module(module)
+        except ModuleNotFoundError as error:
+            if error.name != module: raise
+            package, _, what = module.rpartition('.')
+            getattr(importlib.import_module(package), what)
+    print(json.dumps([name, sorted(set({HEAVY!r}) & set(sys.modules) - before)]), flush=True)
+    os._exit(0)
+
+starts = json.loads(sys.argv[1])
+begin("doors", starts.pop("doors"), set())
+import streamlit
+# What Streamlit itself brings is there whatever the desk does.
+before = set(sys.modules)
+import services.core.context
+for name, modules in starts.items():
+    begin(name, modules, before)
+"""
+
+
+@cache
+def heavy_at_start() -> dict[str, list[str]]:
+    """Of each start: what heavy it imports. One process forks for each, so that what all of
+    them import is imported once."""
     done = subprocess.run(
-        [sys.executable, "-c", code], cwd=PROJECT_ROOT, capture_output=True, text=True
-    )
+        [sys.executable, "-c", _BEGIN_EACH, json.dumps(STARTS)],
+        cwd=PROJECT_ROOT, capture_output=True, text=True,
+    )  # fmt: skip
     assert done.returncode == 0, done.stderr
+    return dict(map(json.loads, done.stdout.splitlines()))
+
+
+@pytest.mark.xdist_group("starts")
+@pytest.mark.parametrize("name", STARTS)
+def test_nothing_heavy_is_imported_before_it_is_needed(name):
+    assert heavy_at_start()[name] == []
