@@ -66,11 +66,20 @@ def read_module(data: bytes) -> dict[str, Any]:
     Functions and imports around it are passed over; anything but literals inside it, and
     anything that changes it afterwards, is refused with its line.
     """
-    value = _assigned(_parse(data))
+    value = assigned_value(data)
     document = _literal(value, (), 0)
     if not isinstance(document, dict):
         raise _at(value, f"{VARIABLE} is not a dict")
     return document
+
+
+def assigned_value(data: bytes) -> ast.expr:
+    """The node of the value that a module assigns to FASHION_KNOWLEDGE_BASE, once.
+
+    Raises:
+        NotImportable: the module is no Python, or assigns it never, twice, or changes it after.
+    """
+    return _assigned(_parse(data))
 
 
 def _parse(data: bytes) -> ast.Module:

@@ -19,13 +19,18 @@ def to_module(document: Mapping[str, Any]) -> bytes:
     Raises:
         Broken: it would not evaluate to exactly this document.
     """
-    source = f"{_HEAD}{VARIABLE} = {_value(document, 0)}\n".encode()
+    source = f"{_HEAD}{VARIABLE} = {value_source(document)}\n".encode()
     if json.dumps(read_module(source)) != json.dumps(document):
         raise Broken(
             "The module could not be written so that it reads back as the same knowledge base.",
             "Export JSON instead, and tell whoever looks after the desk.",
         )
     return source
+
+
+def value_source(document: Mapping[str, Any]) -> str:
+    """The document as a Python literal, its lines ended by a newline character."""
+    return _value(document, 0)
 
 
 def _value(value: Any, depth: int) -> str:
