@@ -1,4 +1,4 @@
-"""Charts over what was measured: results and sizes of backups, growth, disk space."""
+"""Alerts, and charts over what was measured: results and sizes of backups, growth, disks."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from services.watch import samples
 from services.watch.judging import DISK_LOW
 from services.watch.metrics import MAIN_TABLES, METRICS, Unit
 from services.watch.samples import Series
-from ui import charts, tables
+from ui import alert_list, charts, tables
 from ui import format as form
 from ui.messages import say_after_rerun, shown_errors
 from ui.session import open_page
@@ -366,6 +366,8 @@ def main() -> None:
     ctx, actor = open_page("Monitoring", Permission.MONITORING_VIEW)
     with shown_errors():
         monitor.sample_if_old(ctx, actor)
+        monitor.look(ctx, actor)
+        alert_list.show(ctx, actor)
         view = choose(ctx, actor)
         with st.grid(2, min_column_width=340, gap="small"):
             show_results(view)
@@ -378,7 +380,7 @@ def main() -> None:
             st.markdown(
                 "The desk measures after every backup and restore, and when this page or the "
                 "Overview opens and the newest measurement is older than 15 minutes. For an "
-                "even line, let cron do it:"
+                "even line, and to hear of alerts while nobody looks, let cron do it:"
             )
             st.code(CRON_LINE, language=None)
 

@@ -1,4 +1,4 @@
-"""Alerts as they are kept: opened, ended, acknowledged, muted, and everything that changed."""
+"""Alerts as they are kept: opened, ended, and everything that happened to them."""
 
 from __future__ import annotations
 
@@ -11,18 +11,13 @@ from sqlalchemy import Connection, Row, Select, func, insert, select, update
 
 from db.control import alert_changes, alerts
 from db.engine import read, write
-from services.core import audit
 from services.core.access import Actor, Permission, require
 from services.core.context import Context
-from services.core.errors import Conflict, Invalid
 from services.watch.alerting import Alert, AlertState, Change, Condition, Transition, judge
 from services.watch.posture import Tone
 
-LONGEST_MUTE = timedelta(days=30)
-"""Longer than this nobody remembers that something is muted."""
-LONGEST_COMMENT = 500
 _TOUCH_AFTER = timedelta(minutes=5)
-_OPEN = (AlertState.PENDING.value, AlertState.FIRING.value)
+OPEN = (AlertState.PENDING.value, AlertState.FIRING.value)
 
 NONE, DUE, SENDING, DELIVERED, GIVEN_UP = "none", "due", "sending", "delivered", "given up"
 """Whether people are told of a change, and how far that is."""
@@ -43,6 +38,7 @@ class AlertChange:
     next_try_at: datetime | None
     delivered_at: datetime | None
     delivery_error: str | None
+    reached: int  # targets that took the message
 
 
 def observe(
@@ -105,14 +101,14 @@ def past(ctx: Context, actor: Actor, *, page: int = 1, rows: int = 20) -> tuple[
         Denied: without `monitoring.view`.
     """
     require(actor, Permission.MONITORING_VIEW)
-    wanted = _ours(ctx).where(
+    wanted = ours(ctx).where(
         alerts.c.state == AlertState.RESOLVED.value, alerts.c.fired_at.is_not(None)
     )
     query = wanted.order_by(alerts.c.resolved_at.desc(), alerts.c.id.desc())
     with read(ctx.control) as connection:
         total = connection.scalar(select(func.count()).select_from(wanted.subquery())) or 0
         found = connection.execute(query.limit(rows).offset((max(page, 1) - 1) * rows))
-        return [_alert(row) for row in found], total
+        return [alert_of(row) for row in found], total
 
 
 def changes(
@@ -139,115 +135,18 @@ def changes(
     return found
 
 
-def acknowledge(ctx: Context, actor: Actor, alert_id: int, comment: str = "") -> Alert:
-    """Say that somebody has taken an alert up, and what they know.
-
-    Raises:
-        Denied: without `alert.manage`.
-        Invalid: there is no such alert, or the comment is too long.
-        Conflict: it has ended meanwhile.
-    """
-    require(actor, Permission.ALERT_MANAGE)
-    said = comment.replace("\x00", "\ufffd").strip()
-    if len(said) > LONGEST_COMMENT:
-        raise Invalid(
-            f"A comment has {LONGEST_COMMENT} characters at most, this one {len(said)}. "
-            "Nothing was changed.",
-            "Shorten it.",
-        )
-    with write(ctx.control) as connection:
-        alert = _one_open(connection, ctx, alert_id)
-        values = {
-            "acknowledged_at": ctx.now(),
-            "acknowledged_by": actor.name,
-            "comment": said or None,
-        }
-        _set(connection, alert.id, values)
-        _note(connection, ctx, alert.id, Change.ACKNOWLEDGED, who=actor.name, note=said)
-        summary = f"Acknowledged the alert “{alert.title}”" + (f": {said}" if said else "")
-        audit.record(
-            connection,
-            ctx,
-            actor,
-            "alert.acknowledge",
-            _subject(alert),
-            summary,
-            details=_of(alert),
-        )
-        return _one_open(connection, ctx, alert_id)
-
-
-def mute(ctx: Context, actor: Actor, alert_id: int, until: datetime) -> Alert:
-    """Send nothing about an alert until a time; if it is still open then, it is told again.
-
-    Raises:
-        Denied: without `alert.manage`.
-        Invalid: there is no such alert, or the time is past or too far away.
-        Conflict: it has ended meanwhile.
-    """
-    require(actor, Permission.ALERT_MANAGE)
-    now = ctx.now()
-    if not now < until <= now + LONGEST_MUTE:
-        raise Invalid(
-            "An alert can be muted until a time within the next "
-            f"{LONGEST_MUTE.days} days. Nothing was changed.",
-            "Choose another time.",
-        )
-    with write(ctx.control) as connection:
-        alert = _one_open(connection, ctx, alert_id)
-        _set(connection, alert.id, {"muted_until": until, "muted_by": actor.name})
-        note = f"until {until:%Y-%m-%d %H:%M} UTC"
-        _silence(connection, alert.id)
-        _note(connection, ctx, alert.id, Change.MUTED, who=actor.name, note=note)
-        audit.record(
-            connection,
-            ctx,
-            actor,
-            "alert.mute",
-            _subject(alert),
-            f"Muted the alert “{alert.title}” {note}",
-            details={**_of(alert), "until": until.isoformat()},
-        )
-        return _one_open(connection, ctx, alert_id)
-
-
-def unmute(ctx: Context, actor: Actor, alert_id: int) -> Alert:
-    """Let messages about an alert go out again.
-
-    Raises:
-        Denied: without `alert.manage`.
-        Invalid: there is no such alert.
-        Conflict: it has ended meanwhile.
-    """
-    require(actor, Permission.ALERT_MANAGE)
-    with write(ctx.control) as connection:
-        alert = _one_open(connection, ctx, alert_id)
-        _set(connection, alert.id, {"muted_until": None, "muted_by": None})
-        _note(connection, ctx, alert.id, Change.UNMUTED, who=actor.name)
-        audit.record(
-            connection,
-            ctx,
-            actor,
-            "alert.unmute",
-            _subject(alert),
-            f"Ended the silence about the alert “{alert.title}”",
-            details=_of(alert),
-        )
-        return _one_open(connection, ctx, alert_id)
-
-
 def _apply(connection: Connection, ctx: Context, change: Transition, now: datetime) -> None:
     muted = change.alert is not None and change.alert.is_muted(now)
     if change.alert is None:
         alert_id, muted = _open_one(connection, ctx, change, now)
     else:
         alert_id = change.alert.id
-        _set(connection, alert_id, _becomes(change, now))
+        put(connection, alert_id, _becomes(change, now))
     # Whoever never heard of it need not hear of its end.
     tells = change.tells and not muted and bool(ctx.settings.alert_addresses)
     if change.to is AlertState.RESOLVED:
         tells = tells and _was_told(connection, alert_id)
-    _note(connection, ctx, alert_id, Change(change.to.value), note=change.note, tells=tells)
+    note(connection, ctx, alert_id, Change(change.to.value), note=change.note, tells=tells)
 
 
 def _becomes(change: Transition, now: datetime) -> dict[str, Any]:
@@ -275,7 +174,7 @@ def _open_one(
     if each is None:
         raise ValueError("an alert about nothing")
     before = connection.execute(
-        _ours(ctx)
+        ours(ctx)
         .where(alerts.c.rule == each.rule, alerts.c.subject == each.subject[:200])
         .order_by(alerts.c.id.desc())
         .limit(1)
@@ -324,10 +223,10 @@ def _touch(
                 "hint": each.hint,
                 "severity": each.severity.value,
             }
-        _set(connection, alert.id, values)
+        put(connection, alert.id, values)
 
 
-def _note(
+def note(
     connection: Connection,
     ctx: Context,
     alert_id: int,
@@ -337,6 +236,7 @@ def _note(
     note: str = "",
     tells: bool = False,
 ) -> None:
+    """Write down what happened to an alert, in the caller's transaction."""
     connection.execute(
         insert(alert_changes).values(
             alert_id=alert_id,
@@ -351,11 +251,6 @@ def _note(
     )
 
 
-def _silence(connection: Connection, alert_id: int) -> None:
-    waiting = (alert_changes.c.alert_id == alert_id) & (alert_changes.c.delivery == DUE)
-    connection.execute(update(alert_changes).where(waiting).values(delivery=NONE))
-
-
 def _was_told(connection: Connection, alert_id: int) -> bool:
     told = select(alert_changes.c.id).where(
         alert_changes.c.alert_id == alert_id, alert_changes.c.delivery != NONE
@@ -363,40 +258,23 @@ def _was_told(connection: Connection, alert_id: int) -> bool:
     return connection.execute(told.limit(1)).first() is not None
 
 
-def _ours(ctx: Context) -> Select[Any]:
+def ours(ctx: Context) -> Select[Any]:
+    """The alerts of this tenant."""
     return select(alerts).where(alerts.c.instance == ctx.settings.instance_id)
 
 
 def _open(connection: Connection, ctx: Context) -> tuple[Alert, ...]:
-    query = _ours(ctx).where(alerts.c.state.in_(_OPEN)).order_by(alerts.c.id)
-    return tuple(_alert(row) for row in connection.execute(query))
+    query = ours(ctx).where(alerts.c.state.in_(OPEN)).order_by(alerts.c.id)
+    return tuple(alert_of(row) for row in connection.execute(query))
 
 
-def _one_open(connection: Connection, ctx: Context, alert_id: int) -> Alert:
-    row = connection.execute(_ours(ctx).where(alerts.c.id == alert_id)).first()
-    if row is None:
-        raise Invalid("There is no such alert. Nothing was changed.")
-    if row.state not in _OPEN:
-        raise Conflict(
-            "This alert has ended meanwhile: what it was about is over. Nothing was changed.",
-            "Look at the list again.",
-        )
-    return _alert(row)
-
-
-def _set(connection: Connection, alert_id: int, values: dict[str, Any]) -> None:
+def put(connection: Connection, alert_id: int, values: dict[str, Any]) -> None:
+    """Change an alert, in the caller's transaction."""
     connection.execute(update(alerts).where(alerts.c.id == alert_id).values(**values))
 
 
-def _subject(alert: Alert) -> tuple[str, str]:
-    return "alert", str(alert.id)
-
-
-def _of(alert: Alert) -> dict[str, Any]:
-    return {"rule": alert.rule, "subject": alert.subject}
-
-
-def _alert(row: Row[Any]) -> Alert:
+def alert_of(row: Row[Any]) -> Alert:
+    """A row of the table as an alert."""
     values = dict(row._mapping)
     values.pop("instance")
     values["state"], values["severity"] = AlertState(row.state), Tone(row.severity)
@@ -405,6 +283,5 @@ def _alert(row: Row[Any]) -> Alert:
 
 def _change(row: Row[Any]) -> AlertChange:
     values = dict(row._mapping)
-    values.pop("reached")
-    values["what"] = Change(row.what)
+    values["what"], values["reached"] = Change(row.what), len(row.reached)
     return AlertChange(**values)

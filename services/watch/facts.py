@@ -27,6 +27,7 @@ _NEWS: dict[str, Permission] = {
     "drill.": Permission.OVERVIEW_VIEW,
     "retrieval.": Permission.OVERVIEW_VIEW,
     "sample.": Permission.OVERVIEW_VIEW,
+    "alert.": Permission.MONITORING_VIEW,
 }
 """Which happenings somebody without the audit log may hear of, by the action's first part."""
 
@@ -40,6 +41,7 @@ _NOISE = (
     "drill.start",
     "restore.start",
     "restore.undo",
+    "alert.test",
 )
 """People coming and going, and what was begun (its end is told), is no news."""
 

@@ -17,7 +17,7 @@ from services import monitor
 from services.core import audit
 from services.core.context import Context
 from services.core.errors import Conflict, Invalid
-from services.watch import alerts
+from services.watch import alerts, responses
 from services.watch.alerting import Alert, AlertState, Change, Condition, conditions, judge
 from services.watch.judging import judge as judge_posture
 from services.watch.posture import Tone
@@ -201,7 +201,7 @@ def test_nothing_is_written_while_nothing_changes(desk, clock):
 def test_whoever_takes_an_alert_up_is_kept_with_what_they_said(desk, clock, operator, admin):
     alerts.observe(desk, [FAILED])
     (alert,) = alerts.standing(desk, admin)
-    taken = alerts.acknowledge(desk, operator, alert.id, "  The disk\x00 is on its way  ")
+    taken = responses.acknowledge(desk, operator, alert.id, "  The disk\x00 is on its way  ")
     assert (taken.acknowledged_by, taken.acknowledged_at) == ("Operator", clock())
     assert taken.comment == "The disk\ufffd is on its way"
     (event,) = audit.events(desk, admin, audit.AuditFilter(actions=("alert.acknowledge",))).events
@@ -213,7 +213,7 @@ def test_whoever_takes_an_alert_up_is_kept_with_what_they_said(desk, clock, oper
 def test_what_gets_worse_has_to_be_taken_up_again(desk, operator, admin):
     alerts.observe(desk, [DISK])
     (alert,) = alerts.standing(desk, admin)
-    alerts.acknowledge(desk, operator, alert.id, "I know.")
+    responses.acknowledge(desk, operator, alert.id, "I know.")
     alerts.observe(desk, [replace(DISK, severity=Tone.BAD, message="The disk is 98% full.")])
     (worse,) = alerts.standing(desk, admin)
     assert worse.id == alert.id and worse.severity is Tone.BAD and worse.acknowledged_at is None
@@ -226,7 +226,7 @@ def test_a_muted_alert_is_silent_until_its_time_and_is_told_then_if_it_is_still_
 ):
     alerts.observe(desk, [FAILED])
     (alert,) = alerts.standing(desk, admin)
-    muted = alerts.mute(desk, operator, alert.id, clock() + timedelta(hours=2))
+    muted = responses.mute(desk, operator, alert.id, clock() + timedelta(hours=2))
     assert muted.is_muted(clock()) and muted.muted_by == "Operator"
     assert kept(desk, admin, alert) == [("firing", "none"), ("muted", "none")]
     clock.forward(hours=1)
@@ -247,8 +247,8 @@ def test_a_muted_alert_is_silent_until_its_time_and_is_told_then_if_it_is_still_
 def test_an_end_is_not_told_to_whoever_never_heard_of_the_beginning(desk, clock, operator, admin):
     alerts.observe(desk, [FAILED])
     (alert,) = alerts.standing(desk, admin)
-    alerts.mute(desk, operator, alert.id, clock() + timedelta(hours=2))
-    alerts.unmute(desk, operator, alert.id)
+    responses.mute(desk, operator, alert.id, clock() + timedelta(hours=2))
+    responses.unmute(desk, operator, alert.id)
     alerts.observe(desk, [])
     assert kept(desk, admin, alert)[-2:] == [("unmuted", "none"), ("resolved", "none")]
 
@@ -258,7 +258,7 @@ def test_no_alert_is_muted_for_ever_or_into_the_past(desk, clock, operator, admi
     alerts.observe(desk, [FAILED])
     (alert,) = alerts.standing(desk, admin)
     with pytest.raises(Invalid, match="within the next 30 days"):
-        alerts.mute(desk, operator, alert.id, clock() + timedelta(days=days))
+        responses.mute(desk, operator, alert.id, clock() + timedelta(days=days))
     assert not alerts.standing(desk, admin)[0].is_muted(clock())
 
 
@@ -266,12 +266,12 @@ def test_an_alert_that_ended_meanwhile_or_is_not_there_can_not_be_taken_up(desk,
     alerts.observe(desk, [FAILED])
     (alert,) = alerts.standing(desk, admin)
     with pytest.raises(Invalid, match="500 characters"):
-        alerts.acknowledge(desk, operator, alert.id, "x" * 501)
+        responses.acknowledge(desk, operator, alert.id, "x" * 501)
     alerts.observe(desk, [])
     with pytest.raises(Conflict, match="has ended meanwhile"):
-        alerts.acknowledge(desk, operator, alert.id)
+        responses.acknowledge(desk, operator, alert.id)
     with pytest.raises(Invalid, match="no such alert"):
-        alerts.unmute(desk, operator, 99)
+        responses.unmute(desk, operator, 99)
 
 
 def test_another_tenant_of_the_same_database_has_alerts_of_its_own(desk, operator, admin):
@@ -282,7 +282,7 @@ def test_another_tenant_of_the_same_database_has_alerts_of_its_own(desk, operato
     assert alerts.standing(other, admin) == () and alerts.standing(desk, admin) == (alert,)
     assert alerts.changes(other, admin, [alert.id]) == {}
     with pytest.raises(Invalid):
-        alerts.acknowledge(other, operator, alert.id)
+        responses.acknowledge(other, operator, alert.id)
 
 
 def test_one_trouble_can_not_be_two_open_rows(desk):

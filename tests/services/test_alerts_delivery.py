@@ -22,7 +22,7 @@ from services.core import audit, logs
 from services.core.context import Context, open_context
 from services.core.errors import Broken, DeskError, Misconfigured
 from services.core.settings import load_settings
-from services.watch import alerts, notify, targets
+from services.watch import alerts, notify, responses, targets
 from services.watch.alerting import Condition
 from services.watch.notify import Beat
 from services.watch.posture import Tone
@@ -180,6 +180,22 @@ def test_only_the_target_that_did_not_take_a_message_gets_it_again(desk, inbox, 
     desk = telling(desk, inbox.address, inbox.address + "/second")
     assert notify.deliver(desk).delivered == 1
     assert len(inbox.messages) == 2
+
+
+def test_whoever_heard_of_the_beginning_hears_of_the_end_though_it_was_muted_in_between(
+    desk, inbox, clock, operator, admin
+):
+    desk = telling(desk, inbox.address, CLOSED)
+    alerts.observe(desk, [FAILED])
+    notify.deliver(desk)
+    (alert,) = alerts.standing(desk, admin)
+    responses.mute(desk, operator, alert.id, clock() + timedelta(hours=1))
+    clock.forward(minutes=5)
+    assert notify.deliver(desk) == notify.Delivery(), "what is muted is not tried again"
+    responses.unmute(desk, operator, alert.id)
+    alerts.observe(desk, [])
+    notify.deliver(desk)
+    assert inbox.titles == ["At risk: Backup failed", "Resolved: Backup failed"]
 
 
 def test_an_end_is_not_told_before_the_beginning_was(desk, inbox, clock):
