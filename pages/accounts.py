@@ -12,6 +12,7 @@ from ui import dialogs
 from ui.format import age, plain, plural, viewer_zone, when, when_short
 from ui.messages import say_after_rerun, shown_errors
 from ui.session import guard, open_page
+from ui.tables import on_phone
 
 _STATES = ("Active", "Disabled", "Invited", "Expired")
 _STATE_COLOURS = ("green", "red", "blue", "orange")
@@ -31,7 +32,7 @@ def main() -> None:
         lead="Who may sign in to this desk. A change takes effect at once, in every open tab.",
     )
     everybody = accounts.list_accounts(ctx, actor)
-    with st.container(horizontal=True, horizontal_alignment="distribute"):
+    with st.container(horizontal=True, horizontal_alignment="distribute", key="filters"):
         wanted = st.text_input(
             "Search",
             key="q",
@@ -56,11 +57,14 @@ def main() -> None:
     left, right = st.columns([5, 3], gap="medium")
     with left, st.container(key="list_of_accounts"):
         chosen = _table(ctx, shown, len(everybody))
-    with right, st.container(border=True, key="chosen_account" if chosen else "roles"):
         if chosen is None:
             _explain(everybody)
+    with right, st.container(key="chosen_account" if chosen else "nothing_chosen"):
+        if chosen is None:
+            st.empty()
         else:
-            _details(ctx, actor, chosen)
+            with st.container(border=True):
+                _details(ctx, actor, chosen)
 
 
 def _matches(account: Account, wanted: str) -> bool:
@@ -73,14 +77,17 @@ def _table(ctx: Context, shown: list[Account], total: int) -> Account | None:
         st.info("No account matches this search.", icon=":material/search_off:")
         return None
     now = ctx.now()
+    columns: dict[str, list[object]] = {
+        "Name": [account.display_name for account in shown],
+        "State": [[account.state(now).capitalize()] for account in shown],
+        "Role": [account.role.capitalize() for account in shown],
+        "User name": [account.username for account in shown],
+        "Last sign-in": [age(account.last_sign_in_at, now) for account in shown],
+    }
+    if on_phone():
+        del columns["User name"], columns["Last sign-in"]
     picked = st.dataframe(
-        {
-            "Name": [account.display_name for account in shown],
-            "State": [[account.state(now).capitalize()] for account in shown],
-            "Role": [account.role for account in shown],
-            "User name": [account.username for account in shown],
-            "Last sign-in": [age(account.last_sign_in_at, now) for account in shown],
-        },
+        columns,
         hide_index=True,
         width="stretch",
         height="content" if len(shown) <= 16 else 560,
@@ -88,10 +95,10 @@ def _table(ctx: Context, shown: list[Account], total: int) -> Account | None:
             "State": st.column_config.MultiselectColumn(
                 options=_STATES, color=_STATE_COLOURS, width=80
             ),
-            "Name": st.column_config.TextColumn(width=130),
-            "Role": st.column_config.TextColumn(width=75),
-            "Last sign-in": st.column_config.TextColumn(width=95),
-            "User name": st.column_config.TextColumn(width=90),
+            "Name": st.column_config.TextColumn(width=150),
+            "Role": st.column_config.TextColumn(width=80),
+            "Last sign-in": st.column_config.TextColumn(width=90),
+            "User name": st.column_config.TextColumn(width=105),
         },
         on_select="rerun",
         selection_mode="single-row",
@@ -99,11 +106,8 @@ def _table(ctx: Context, shown: list[Account], total: int) -> Account | None:
         key=f"accounts_table_{'-'.join(account.id for account in shown)}",
         alt="Accounts with name, state, role and last sign-in; Shift and Space open a row",
     )
-    st.caption(
-        f"{plural(len(shown), 'account')} of {total}"
-        if len(shown) < total
-        else plural(total, "account")
-    )
+    count = f"{len(shown)} of " if len(shown) < total else ""
+    st.caption(f"{count}{plural(total, 'account')}. Choose a row to see or change one.")
     rows = picked.selection.rows
     return shown[rows[0]] if rows and rows[0] < len(shown) else None
 
@@ -115,11 +119,12 @@ def _explain(everybody: tuple[Account, ...]) -> None:
             "Create an account for everybody who works with this desk, and a second "
             "administrator in case you are away."
         )
-    else:
-        st.caption("Choose a row to see or change an account.")
-    st.markdown("**What each role may do**")
-    for role in roles.ORDER:
-        st.caption(f"**{role.capitalize()}**  \n{roles.WORDS[role]}")
+    st.header("What each role may do", anchor=False)
+    with st.grid(4, min_column_width=200, gap="small"):
+        for role in roles.ORDER:
+            with st.container(border=True, height="stretch", gap="xxsmall"):
+                st.markdown(f"**{role.capitalize()}**")
+                st.caption(roles.WORDS[role])
 
 
 def _details(ctx: Context, actor: Actor, account: Account) -> None:
@@ -178,6 +183,7 @@ def _role_form(ctx: Context, actor: Actor, account: Account) -> None:
         "Role",
         options,
         index=options.index(account.role),
+        format_func=str.capitalize,
         key=f"account_role_{account.id}_{account.version}",
     )
     st.caption(roles.WORDS.get(role, "This role no longer exists and allows nothing."))

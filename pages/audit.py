@@ -12,19 +12,23 @@ from services.core import audit
 from services.core.access import Actor, Permission
 from services.core.audit import AuditEvent, AuditFilter
 from services.core.context import Context
+from ui import address
 from ui.format import plain, plural, viewer_zone, when, with_times
 from ui.session import open_page
+from ui.tables import on_phone
 
 _ROWS = 50
 _OUTCOMES = ("done", "refused", "failed")
 _OUTCOME_COLOURS = ("gray", "orange", "red")
-_SPANS = {
-    "Any time": None,
-    "Last 24 hours": timedelta(days=1),
-    "Last 7 days": timedelta(days=7),
-    "Last 30 days": timedelta(days=30),
+_ANY, _BETWEEN = "any", "between"
+_SPANS: dict[str, tuple[str, timedelta | None]] = {
+    _ANY: ("Any time", None),
+    "day": ("Last 24 hours", timedelta(days=1)),
+    "week": ("Last 7 days", timedelta(days=7)),
+    "month": ("Last 30 days", timedelta(days=30)),
+    _BETWEEN: ("Between two days", None),
 }
-_BETWEEN = "Between two days"
+"""By its token in the address: what a stretch of time is called, and how long it is."""
 
 
 def main() -> None:
@@ -52,15 +56,19 @@ def main() -> None:
     with left, st.container(key="list_of_events"):
         chosen = _table(found.events, page)
         with st.container(horizontal=True, vertical_alignment="center"):
-            st.caption(f"{plural(found.total, 'entry', 'entries')}, newest first")
+            st.caption(
+                f"{plural(found.total, 'entry', 'entries')}, newest first. Choose a row to see "
+                "everything that was recorded."
+            )
             if pages > 1 or "page" in st.query_params:
                 st.pagination(pages, key="page", bind="query-params", max_visible_pages=5)
             _export(ctx, actor, wanted, found.total)
-    with right, st.container(border=True, key="chosen_event" if chosen else "no_event"):
+    with right, st.container(key="chosen_event" if chosen else "nothing_chosen"):
         if chosen is None:
-            st.caption("Choose a row to see everything that was recorded.")
+            st.empty()
         else:
-            _details(chosen)
+            with st.container(border=True):
+                _details(chosen)
 
 
 def _page_of_address() -> int:
@@ -75,7 +83,9 @@ def _first_page() -> None:
 
 
 def _filters(ctx: Context, actor: Actor) -> AuditFilter:
-    row = st.container(horizontal=True, gap="small", vertical_alignment="bottom")
+    address.arrive("outcome", _OUTCOMES)
+    address.arrive("when", _SPANS, _ANY)
+    row = st.container(horizontal=True, gap="small", vertical_alignment="bottom", key="filters")
     text = row.text_input(
         "Search",
         width=190,
@@ -111,19 +121,20 @@ def _filters(ctx: Context, actor: Actor) -> AuditFilter:
         width=125,
         index=None,
         key="outcome",
-        bind="query-params",
         placeholder="Any outcome",
         format_func=str.capitalize,
         on_change=_first_page,
     )
     span = row.selectbox(
         "When",
-        (*_SPANS, _BETWEEN),
-        width=135,
+        list(_SPANS),
+        width=150,
+        format_func=lambda token: _SPANS[token][0],
         key="when",
-        bind="query-params",
         on_change=_first_page,
     )
+    address.keep("outcome")
+    address.keep("when", _ANY)
     since, until = _times(ctx, span)
     return AuditFilter(
         text=(text or "").strip(),
@@ -137,7 +148,7 @@ def _filters(ctx: Context, actor: Actor) -> AuditFilter:
 
 def _times(ctx: Context, span: str) -> tuple[datetime | None, datetime | None]:
     if span != _BETWEEN:
-        length = _SPANS[span]
+        length = _SPANS[span][1]
         return (ctx.now() - length if length else None), None
     zone = viewer_zone()
     today = ctx.now().astimezone(zone).date()
@@ -160,13 +171,17 @@ def _times(ctx: Context, span: str) -> tuple[datetime | None, datetime | None]:
 
 def _table(events: tuple[AuditEvent, ...], page: int) -> AuditEvent | None:
     zone = viewer_zone()
+    columns: dict[str, list[object]] = {
+        "When": [event.at.astimezone(zone) for event in events],
+        "Who": [event.actor_name for event in events],
+        "What": [with_times(event.summary) for event in events],
+        "Outcome": [[event.outcome.capitalize()] for event in events],
+    }
+    if on_phone():
+        del columns["Who"], columns["Outcome"]
+        columns["What"] = [_with_outcome(event) for event in events]
     picked = st.dataframe(
-        {
-            "When": [event.at.astimezone(zone) for event in events],
-            "Who": [event.actor_name for event in events],
-            "What": [with_times(event.summary) for event in events],
-            "Outcome": [[event.outcome.capitalize()] for event in events],
-        },
+        columns,
         hide_index=True,
         width="stretch",
         height="content" if len(events) <= 15 else 560,
@@ -190,6 +205,11 @@ def _table(events: tuple[AuditEvent, ...], page: int) -> AuditEvent | None:
     )
     rows = picked.selection.rows
     return events[rows[0]] if rows and rows[0] < len(events) else None
+
+
+def _with_outcome(event: AuditEvent) -> str:
+    told = with_times(event.summary)
+    return told if event.outcome == "done" else f"{event.outcome.capitalize()}: {told}"
 
 
 def _details(event: AuditEvent) -> None:

@@ -13,11 +13,12 @@ from services.core.context import Context
 from services.core.jobs import Job, JobState
 from services.protection.model import SnapshotPage, SnapshotRow
 from services.protection.rescue.undo import UndoOffer
+from ui import address, legacy_list, restore_flow, snapshot_panel
 from ui import format as form
-from ui import legacy_list, restore_flow, snapshot_panel
 from ui.messages import say_after_rerun, show_problem, shown_errors
 from ui.progress import back_up_button, job_progress, show_failure
 from ui.session import open_page
+from ui.tables import on_phone
 from ui.theme import LIGHT, palette
 
 ROWS = 20
@@ -74,7 +75,8 @@ def _is_recent(ctx: Context, offer: UndoOffer) -> bool:
 
 def show_filters(ctx: Context, actor: Actor) -> tuple[str, str]:
     """What to look for, kept in the address; and the button beside it."""
-    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+    address.arrive("state", STATES, "")
+    with st.container(horizontal=True, vertical_alignment="center", gap="small", key="filters"):
         search = st.text_input(
             "Search",
             placeholder="Search date, id, who, why",
@@ -88,17 +90,16 @@ def show_filters(ctx: Context, actor: Actor) -> tuple[str, str]:
         state = st.segmented_control(
             "State",
             list(STATES),
-            default="",
             required=True,
             format_func=STATES.__getitem__,
             label_visibility="collapsed",
             key="state",
-            bind="query-params",
             on_change=_first_page,
         )
         if actor.may(Permission.BACKUP_CREATE):
             st.space("stretch")
             back_up_button(ctx, actor, key="back_up", primary=True)
+    address.keep("state")
     return search.strip(), state or ""
 
 
@@ -128,7 +129,7 @@ def show_list(ctx: Context, actor: Actor, search: str, state: str, *, narrow: bo
         if found.rows:
             _table(ctx, found, narrow=narrow)
         else:
-            _nothing(ctx, found, filtered=bool(search or state))
+            _nothing(ctx, actor, found, filtered=bool(search or state))
     _as_of(ctx, actor, found)
 
 
@@ -144,8 +145,11 @@ def _table(ctx: Context, found: SnapshotPage, *, narrow: bool) -> None:
     columns: dict[str, list[object]] = {
         "When": [form.when_short(row.created_at, now, zone) for row in rows],
         "State": [[snapshot_panel.state_of(row)] for row in rows],
-        "Why": [snapshot_panel.REASONS.get(row.reason, row.reason) for row in rows],
     }
+    phone = on_phone()
+    narrow = narrow or phone
+    if not phone:
+        columns["Why"] = [snapshot_panel.REASONS.get(row.reason, row.reason) for row in rows]
     if not narrow:
         columns["Asked by"] = [row.asked_by for row in rows]
     columns["Data"] = [form.size(row.plain_bytes) for row in rows]
@@ -208,7 +212,7 @@ def _chosen(key: str, rows: tuple[SnapshotRow, ...]) -> None:
         st.query_params.pop("snapshot", None)
 
 
-def _nothing(ctx: Context, found: SnapshotPage, *, filtered: bool) -> None:
+def _nothing(ctx: Context, actor: Actor, found: SnapshotPage, *, filtered: bool) -> None:
     with st.container(border=True):
         if filtered:
             st.markdown("**No backup matches.**")
@@ -219,9 +223,11 @@ def _nothing(ctx: Context, found: SnapshotPage, *, filtered: bool) -> None:
             st.markdown("**There is no backup yet.**")
             st.caption(
                 "A backup holds the shop's database, the knowledge base, the vectors, the "
-                "pictures and the desk's own records. Press Back up now, then let cron make "
+                "pictures and the desk's own records. Make the first one now, then let cron make "
                 "one every night (docs/deploy has the line)."
             )
+            if actor.may(Permission.BACKUP_CREATE):
+                back_up_button(ctx, actor, key="back_up", primary=True)
 
 
 def _as_of(ctx: Context, actor: Actor, found: SnapshotPage) -> None:
@@ -247,7 +253,9 @@ def main() -> None:
     ctx, actor = open_page("Backups", Permission.BACKUP_VIEW)
     with shown_errors():
         show_head(ctx, actor)
-        search, state = show_filters(ctx, actor)
+        # Nothing to search in an empty store; its one button stands where a backup would.
+        any_yet = backup.current(ctx) or backup.snapshots(ctx, actor, rows=1).total
+        search, state = show_filters(ctx, actor) if any_yet else ("", "")
         wanted = st.query_params.get("snapshot")
         if wanted is None:
             show_list(ctx, actor, search, state, narrow=False)

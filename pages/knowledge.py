@@ -10,7 +10,7 @@ from services.knowledge import entries
 from services.knowledge.entries import Entry, EntryPage, PartSummary, SectionSummary
 from services.knowledge.sections import Part, Shape, pointer
 from ui import format as form
-from ui import kb_entry, kb_grid, kb_history, kb_leave, kb_transfer, kb_unsaved, kb_where
+from ui import kb_bin, kb_entry, kb_grid, kb_history, kb_leave, kb_transfer, kb_unsaved, kb_where
 from ui.kb_drafts import Drafts, drafts
 from ui.messages import shown_errors
 from ui.session import open_page
@@ -18,6 +18,7 @@ from ui.session import open_page
 VIEWS = {
     kb_where.SECTIONS: "Sections",
     kb_where.HISTORY: "History",
+    kb_where.BIN: "Bin",
     kb_where.TRANSFER: "Import and export",
 }
 PAGE_SIZES = (50, 100)
@@ -180,7 +181,7 @@ def show_table(ctx: Context, actor: Actor, held: Drafts, part: Part) -> None:
     may_edit = actor.may(Permission.KB_EDIT)
     size = st.session_state.get("kb_page_size") or PAGE_SIZES[0]
     number = int(st.session_state.get(kb_where.PAGE, 1))
-    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+    with st.container(horizontal=True, vertical_alignment="center", gap="small", key="filters"):
         search = st.text_input(
             "Search",
             placeholder="Search keys and texts",
@@ -352,6 +353,8 @@ def main() -> None:
     with shown_errors():
         if view == kb_where.HISTORY:
             kb_history.show_all(ctx, actor)
+        elif view == kb_where.BIN:
+            kb_bin.show_bin(ctx, actor)
         elif view == kb_where.TRANSFER:
             kb_transfer.show_transfer(ctx, actor)
         else:

@@ -9,9 +9,12 @@ from services.core.access import Actor, Permission
 from services.core.context import Context
 from services.protection.index import catalog
 from services.protection.model import DayMark, DayState
+from services.watch import alerts
+from services.watch.alerting import Alert, AlertState
 from services.watch.facts import since_last_visit
 from services.watch.posture import Action, Facts, Finding, Posture, Snapshot, State
-from ui import charts, drill_panel
+from services.watch.rules import rule_of
+from ui import alert_respond, charts, drill_panel
 from ui import format as form
 from ui.messages import shown_errors
 from ui.progress import back_up_button, job_progress
@@ -76,12 +79,14 @@ def _round(seconds: float) -> float:
     return round(seconds / 10) * 10 if seconds > 30 else max(round(seconds), 1)
 
 
-def show_figures(ctx: Context, facts: Facts, days: tuple[DayState, ...]) -> None:
+def show_figures(
+    ctx: Context, facts: Facts, days: tuple[DayState, ...], open_alerts: tuple[Alert, ...]
+) -> None:
     """The figures behind the sentence, each with what it means below."""
     now = ctx.now()
     newest, proof, recovery = facts.newest, facts.last_proof, facts.recovery
     covered, window = _coverage(days)
-    with st.grid(4, min_column_width=150, gap="small"):
+    with st.grid(5, min_column_width=150, gap="small"):
         _figure(
             "Newest backup",
             form.age(newest.at, now) if newest else "none",
@@ -110,6 +115,22 @@ def show_figures(ctx: Context, facts: Facts, days: tuple[DayState, ...]) -> None
             "with a backup" if window else "counting starts today",
             f"Of the last {COVERAGE_DAYS} finished days in which the desk was in use.",
         )
+        firing = [alert for alert in open_alerts if alert.state is AlertState.FIRING]
+        _figure(
+            "Open alerts",
+            form.number(len(firing)),
+            _alerts_below(ctx, firing),
+            "What people were told of and is not over. The Monitoring page has those of the past.",
+        )
+
+
+def _alerts_below(ctx: Context, firing: list[Alert]) -> str:
+    if not ctx.settings.alert_addresses:
+        return "nobody is told of them"
+    taken = sum(alert.acknowledged_at is not None for alert in firing)
+    if not firing:
+        return "all is quiet"
+    return f"{form.number(taken)} acknowledged" if taken else "nobody took them up yet"
 
 
 _MEASURED = {"drill": "test restore", "restore": "restore"}
@@ -135,7 +156,7 @@ def _coverage(days: tuple[DayState, ...]) -> tuple[int, int]:
     return sum(bool(day.snapshots) for day in used), len(used)
 
 
-def show_strip(actor: Actor, days: tuple[DayState, ...]) -> None:
+def show_strip(ctx: Context, actor: Actor, days: tuple[DayState, ...]) -> None:
     """Ninety days at a glance; a tick opens its day."""
     with st.container(border=True, key="strip"):
         counted = [
@@ -152,8 +173,9 @@ def show_strip(actor: Actor, days: tuple[DayState, ...]) -> None:
             st.markdown(
                 f"**Last {STRIP_DAYS} days**",
                 width="content",
-                help="One tick per day, counted in UTC. Verified: a backup of that day was "
-                "restored aside as a test and was equal to what was backed up.",
+                help=f"One tick per day, as days are in {form.plain(form.zone_name())}. "
+                "Verified: a backup of that day was restored aside as a test and was equal to "
+                "what was backed up.",
             )
             st.caption(" · ".join(counted) or "Nothing to show yet", width="stretch")
             told = [day for day in reversed(days) if day.snapshots or day.errors]
@@ -180,7 +202,7 @@ def show_strip(actor: Actor, days: tuple[DayState, ...]) -> None:
         wanted = points[0]["customdata"][0] if points else picked
         day = next((day for day in days if day.day.isoformat() == wanted), None)
         if day is not None:
-            _show_day(actor, day)
+            _show_day(ctx, actor, day)
 
 
 def _day_label(value: str, days: tuple[DayState, ...]) -> str:
@@ -188,7 +210,7 @@ def _day_label(value: str, days: tuple[DayState, ...]) -> str:
     return f"{day.day.day} {day.day:%b %Y}, {MARK_WORDS[day.mark]}"
 
 
-def _show_day(actor: Actor, day: DayState) -> None:
+def _show_day(ctx: Context, actor: Actor, day: DayState) -> None:
     with st.container(key="day", gap="xsmall"):
         st.markdown(f"**{day.day:%A} {day.day.day} {day.day:%B %Y}**: {MARK_WORDS[day.mark]}")
         for error in day.errors:
@@ -199,48 +221,61 @@ def _show_day(actor: Actor, day: DayState) -> None:
             return
         with st.container(horizontal=True, gap="small"):
             for snapshot_id in day.snapshots:
+                made = form.made_at(snapshot_id)
                 if st.button(
-                    f"Open {snapshot_id[9:11]}:{snapshot_id[11:13]} UTC",
+                    f"Open {form.when_short(made, ctx.now()) if made else snapshot_id}",
                     icon=":material/arrow_forward:",
                     key=f"open_{snapshot_id}",
                 ):
                     st.switch_page("pages/backups.py", query_params={"snapshot": snapshot_id})
 
 
-def show_attention(ctx: Context, actor: Actor, posture: Posture) -> None:
+def show_attention(
+    ctx: Context, actor: Actor, posture: Posture, open_alerts: tuple[Alert, ...]
+) -> None:
     """What needs somebody, since when, and one button each."""
+    known = {alert.key: alert for alert in open_alerts}
     with st.container(border=True, height="stretch", key="attention"):
         st.markdown("**Needs attention**")
         if not posture.findings:
             st.markdown(":green[:material/check_circle:] Nothing. Everything runs as it should.")
         for number, finding in enumerate(posture.findings):
-            _show_finding(ctx, actor, finding, number)
+            rule = rule_of(finding)
+            alert = known.get((rule.name, finding.subject)) if rule else None
+            _show_finding(ctx, actor, finding, number, alert)
 
 
-def _show_finding(ctx: Context, actor: Actor, finding: Finding, number: int) -> None:
+def _show_finding(
+    ctx: Context, actor: Actor, finding: Finding, number: int, alert: Alert | None
+) -> None:
     icon, colour = TONE_ICONS[finding.tone]
     since = f" Since {form.when_short(finding.since, ctx.now())}." if finding.since else ""
+    taken = alert_respond.standing(ctx, alert) if alert else ""
     with st.container(horizontal=True, vertical_alignment="center", key=f"finding_{number}"):
         with st.container(width="stretch"):
             st.markdown(
                 f":{colour}[:material/{icon}:] {form.plain(form.with_times(finding.text))}  \n"
                 f":small[:gray[{form.plain(finding.hint)}{since}]]"
+                + (f"  \n:small[:gray[{taken}]]" if taken else "")
             )
-        _action(ctx, actor, finding, number)
+        with st.container(
+            width="content", horizontal_alignment="right", gap="xxsmall", key=f"buttons_{number}"
+        ):
+            _action(ctx, actor, finding, number)
+            if alert is not None and alert.state is AlertState.FIRING:
+                alert_respond.respond(ctx, actor, alert)
 
 
 def _action(ctx: Context, actor: Actor, finding: Finding, number: int) -> None:
     key = f"act_{number}"
     if finding.action is Action.BACK_UP:
-        if actor.may(Permission.BACKUP_CREATE):
-            back_up_button(ctx, actor, key=key)
-        return
+        return  # its button stands at the top of this very page
     if finding.action is Action.DRILL:
         drill_panel.drill_button(ctx, actor, catalog.LATEST, key=key, label="Run a drill")
         return
     label, icon, page, permission = _DOORS[finding.action] if finding.action else _NOWHERE
     if page and actor.may(permission) and st.button(label, icon=icon, key=key):
-        wanted = {"state": "Damaged"} if finding.action is Action.SEE_DAMAGED else None
+        wanted = {"state": "damaged"} if finding.action is Action.SEE_DAMAGED else None
         st.switch_page(page, query_params=wanted)
 
 
@@ -259,10 +294,10 @@ _DOORS = {
         Permission.BACKUP_VIEW,
     ),
     Action.SEE_STORE: (
-        "See disks",
-        ":material/hard_drive:",
-        "pages/monitoring.py",
-        Permission.MONITORING_VIEW,
+        "See the store",
+        ":material/database:",
+        "pages/store.py",
+        Permission.BACKUP_VIEW,
     ),
     Action.SEE_COPY: (
         "See the copy",
@@ -313,14 +348,15 @@ def main() -> None:
     ctx, actor = open_page("Overview", Permission.OVERVIEW_VIEW)
     with shown_errors():
         monitor.sample_if_old(ctx, actor)
-        facts, posture = monitor.posture(ctx, actor)
-        days = backup.days(ctx, actor, STRIP_DAYS)
+        facts, posture = monitor.look(ctx, actor)
+        open_alerts = alerts.standing(ctx, actor)
+        days = backup.days(ctx, actor, STRIP_DAYS, form.viewer_zone())
         show_state(ctx, actor, facts, posture)
-        show_figures(ctx, facts, days)
-        show_strip(actor, days)
+        show_figures(ctx, facts, days, open_alerts)
+        show_strip(ctx, actor, days)
         left, right = st.columns(2)
         with left:
-            show_attention(ctx, actor, posture)
+            show_attention(ctx, actor, posture, open_alerts)
         with right:
             show_news(ctx, actor)
 

@@ -13,8 +13,8 @@ from services.core.context import Context
 from services.core.jobs import Job, JobState
 from services.protection.retention.calendar import Calendar, CalendarDay
 from services.protection.retention.model import Decision, PrunePlan
+from ui import dialogs, retention_calendar, retention_day
 from ui import format as form
-from ui import retention_calendar, retention_day
 from ui.messages import shown_errors
 from ui.progress import job_progress, show_failure
 from ui.session import open_page
@@ -99,13 +99,15 @@ def show_holds(plan: PrunePlan) -> None:
 
 def show_calendar(ctx: Context, actor: Actor, found: Calendar) -> None:
     """The twelve months, and below them the day that was pressed."""
+    zone = form.viewer_zone()
     with st.container(border=True, key="calendar"):
         with st.container(horizontal=True, vertical_alignment="center", gap="small"):
             st.markdown("**The last 12 months**", width="content")
             st.caption(
-                f"{retention_calendar.summary(found)}. Press a day to open it; days are UTC's."
+                f"{retention_calendar.summary(found, zone)}. Press a day to open it; days are "
+                f"those of {form.plain(form.zone_name(zone))}, the policy counts UTC's."
             )
-        retention_calendar.show(found)
+        retention_calendar.show(found, zone)
     day = _chosen(found)
     if day is not None:
         retention_day.show(ctx, actor, day)
@@ -178,9 +180,7 @@ def _confirm(ctx: Context, actor: Actor, plan: PrunePlan, *, busy: bool) -> None
     )
     with st.form("remove_form", border=False, enter_to_submit=False):
         looked = " that you have looked at the warning above" if plan.holds else ""
-        typed = st.text_input(
-            f"Type **{plan.word}** to confirm{looked}", key="typed", autocomplete="off", width=480
-        )
+        typed = dialogs.typed_word(plan.word, "typed", more=looked, width=480)
         pressed = st.form_submit_button(
             f"Remove {form.plural(len(plan.going), 'backup')}",
             type="primary",
@@ -198,7 +198,7 @@ def main() -> None:
     """Show the page."""
     ctx, actor = open_page("Retention", Permission.BACKUP_VIEW)
     with shown_errors():
-        found = retention.calendar(ctx, actor)
+        found = retention.calendar(ctx, actor, zone=form.viewer_zone())
         st.caption(found.plan.policy.sentence)
         busy = show_head(ctx)
         show_holds(found.plan)

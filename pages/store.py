@@ -8,10 +8,9 @@ from services import store
 from services.core.access import Actor, Permission
 from services.core.context import Context
 from services.core.errors import DeskError
-from services.protection.archive.model import Retrieval, RetrievalState
 from services.protection.bucket.facts import StoreFacts
 from services.protection.model import Storage
-from ui import copy_status, store_bucket, store_timeline
+from ui import copy_status, retrieval, store_bucket, store_timeline
 from ui import format as form
 from ui.messages import say_after_rerun, show_error, show_problem, shown_errors
 from ui.session import open_page
@@ -21,13 +20,6 @@ _WHERE = {
     Storage.INSTANT: "readable, in Glacier Instant Retrieval",
     Storage.ARCHIVED: "in the archive",
     Storage.READY: "brought back for now",
-}
-_RETRIEVALS: dict[RetrievalState, tuple[str, str]] = {
-    RetrievalState.WAITING: ("hourglass_top", "orange"),
-    RetrievalState.READY: ("unarchive", "green"),
-    RetrievalState.EXPIRED: ("history", "gray"),
-    RetrievalState.FAILED: ("error", "red"),
-    RetrievalState.DROPPED: ("close", "gray"),
 }
 _RETRIEVALS_SHOWN = 8
 _CONFIGURE = """BACKUP_STORE_URL=s3://BUCKET/PREFIX
@@ -79,7 +71,7 @@ def _place(found: StoreFacts) -> None:
 
 
 def _bucket(ctx: Context, actor: Actor) -> None:
-    st.subheader("Life of a backup", anchor=False)
+    st.header("Life of a backup", anchor=False)
     try:
         plan = store.bucket_plan(ctx, actor, hurried=True)
     except DeskError as error:
@@ -87,7 +79,7 @@ def _bucket(ctx: Context, actor: Actor) -> None:
         return
     store_timeline.show(plan.stages)
     with st.container(horizontal=True, vertical_alignment="center"):
-        st.subheader("Prepare bucket", anchor=False)
+        st.header("How the bucket is kept", anchor=False)
         if st.button("Look again", icon=":material/refresh:", type="tertiary", key="look_again"):
             say_after_rerun("The bucket was asked again.")
             st.rerun()
@@ -125,35 +117,14 @@ def _retrievals(ctx: Context, actor: Actor) -> None:
     rows = store.retrievals(ctx, actor)
     if not rows:
         return
-    st.subheader("Brought back from the archive", anchor=False)
+    st.header("Brought back from the archive", anchor=False)
     with st.container(border=True, key="retrievals"):
         for row in rows[:_RETRIEVALS_SHOWN]:
-            st.markdown(_retrieval(ctx, row))
-
-
-def _retrieval(ctx: Context, row: Retrieval) -> str:
-    icon, colour = _RETRIEVALS[row.state]
-    now = ctx.now()
-    named = form.with_times(row.snapshot_id)
-    said = f":{colour}-badge[:material/{icon}: {row.state.value}] {form.plain(_upper(named))}"
-    told = (
-        f"{row.tier.value}, asked for {form.age(row.asked_at, now)} by {form.plain(row.asked_by)}"
-    )
-    if row.state is RetrievalState.WAITING:
-        told += f", {row.objects_ready} of {form.plural(row.objects, 'object')} there"
-    if row.state is RetrievalState.READY and row.ready_until:
-        told += f", readable until {form.when(row.ready_until)}"
-    if row.error:
-        told += f". {form.plain(row.error)}"
-    return f"{said}  \n:small[:gray[{told}]]"
-
-
-def _upper(text: str) -> str:
-    return text[:1].upper() + text[1:]
+            retrieval.show_row(ctx, row)
 
 
 def _keys(found: StoreFacts) -> None:
-    st.subheader("Encryption and signatures", anchor=False)
+    st.header("Encryption and signatures", anchor=False)
     with st.container(border=True, key="keys"):
         if found.problem:
             show_problem(*found.problem)
@@ -183,18 +154,17 @@ def _keys(found: StoreFacts) -> None:
             )
         if found.total:
             st.caption(
-                f"Of {form.plural(found.total, 'backup')}, {form.number(found.encrypted)} "
-                f"{_are(found.encrypted)} encrypted and {form.number(found.signed)} "
-                f"{_are(found.signed)} signed."
+                f"Of {form.plural(found.total, 'backup')}, {_how_many(found.encrypted)} encrypted "
+                f"and {_how_many(found.signed)} signed."
             )
 
 
-def _are(count: int) -> str:
-    return "is" if count == 1 else "are"
+def _how_many(count: int) -> str:
+    return f"{form.number(count) if count else 'none'} {'are' if count > 1 else 'is'}"
 
 
 def _copy(ctx: Context, actor: Actor) -> None:
-    st.subheader("Second copy", anchor=False)
+    st.header("Second copy", anchor=False)
     with st.container(border=True, key="copy"), shown_errors():
         copy_status.show(ctx, actor)
 

@@ -10,13 +10,12 @@ from services import replication
 from services.core import jobs
 from services.core.access import Actor, Permission
 from services.core.context import Context
-from services.core.errors import Busy
 from services.core.jobs import JobState
 from services.protection.model import SnapshotRow
 from services.protection.replication.model import CopyStatus
 from ui import format as form
-from ui.messages import say_after_rerun, show_problem, shown_errors
-from ui.progress import job_progress, show_failure
+from ui.messages import show_problem
+from ui.progress import job_progress, launch, show_failure
 
 EXPLAINED = (
     "Every backup is copied to a second store once it was read back: the same bytes, compared on "
@@ -88,11 +87,11 @@ def _buttons(ctx: Context, actor: Actor, found: CopyStatus, *, busy: bool) -> No
     if not actor.may(Permission.BACKUP_CREATE):
         return
     with st.container(horizontal=True, gap="small"):
-        copy = st.button(
+        copy = bool(found.waiting) and st.button(
             "Copy what is missing",
             icon=":material/content_copy:",
             key="copy_missing",
-            disabled=busy or not found.waiting,
+            disabled=busy,
             help="Something else is running." if busy else "Sends only what is not there yet.",
         )
         prove = st.button(
@@ -104,11 +103,6 @@ def _buttons(ctx: Context, actor: Actor, found: CopyStatus, *, busy: bool) -> No
             help="Reads every object in the second store, and sends again what is not as it "
             "was. With an S3 store, reading costs its fees.",
         )
-    if not (copy or prove):
-        return
-    with shown_errors():
-        try:
-            replication.start(ctx, actor, replication.MISSING if copy else replication.ALL)
-        except Busy:
-            say_after_rerun("Something else is running already; see its progress.")
-        st.rerun()
+    if copy or prove:
+        which = replication.MISSING if copy else replication.ALL
+        launch(lambda: replication.start(ctx, actor, which))

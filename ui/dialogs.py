@@ -1,8 +1,15 @@
-"""Which dialog is open. Kept in the session, so that a rerun of the page does not close it."""
+"""Which dialog is open, and the word one types before what can't be taken back lightly.
+
+What is open is kept in the session, so that a rerun of the page does not close it.
+"""
 
 from __future__ import annotations
 
+import re
+
 import streamlit as st
+
+from ui.format import plain
 
 _OPEN = "desk_dialog"
 
@@ -33,3 +40,21 @@ def close_unless_on(page: str) -> None:
     if st.session_state.get(f"{_OPEN}_page") != page:
         close()
         st.session_state[f"{_OPEN}_page"] = page
+
+
+def typed_word(word: str, key: str, *, more: str = "", width: int | None = None) -> str:
+    """The field for the word that confirms; gives what was typed.
+
+    Its label is read aloud letter by letter, so the word stands in quotation marks and not in
+    Markdown's stars.
+
+    Args:
+        more: what typing it says besides.
+    """
+    harmless = re.fullmatch(r"\w+(?:[ -]\w+)*", word)
+    return st.text_input(
+        f"Type “{word if harmless else plain(word)}” to confirm{more}",
+        key=key,
+        autocomplete="off",
+        width=width or "stretch",
+    )

@@ -7,13 +7,12 @@ import streamlit as st
 from services import drill
 from services.core.access import Actor, Permission
 from services.core.context import Context
-from services.core.errors import Busy, DeskError
-from services.protection.model import SnapshotRow, Storage
+from services.protection.model import SnapshotRow, Storage, VectorMatch
 from services.protection.proving import records
 from services.protection.proving.evidence import Drill, Step
+from services.protection.proving.prove import MATCH
 from ui import format as form
-from ui.messages import say_after_rerun, show_error
-from ui.progress import job_progress
+from ui.progress import job_progress, launch
 
 EXPLAINED = (
     "A drill restores the backup aside, compares everything with what was written down when it "
@@ -24,6 +23,7 @@ _OUTCOMES = {
     False: ("error", "red"),
     None: ("do_not_disturb_on", "gray"),
 }
+_DIFFERS = ("warning", "orange")
 _WORTH_TELLING = 0.001
 _PLACES = {records.STORE: "", records.COPY: "second store, "}
 
@@ -52,20 +52,17 @@ def drill_button(
         disabled=bool(why_not),
         help=why_not or EXPLAINED,
     )
-    if not pressed:
-        return
-    try:
-        drill.start(ctx, actor, snapshot_id, place)
-    except Busy:
-        say_after_rerun("A drill is running already; see its progress.")
-    except DeskError as error:
-        show_error(error)
-        return
-    st.rerun()
+    if pressed:
+        launch(lambda: drill.start(ctx, actor, snapshot_id, place))
 
 
-def show(ctx: Context, actor: Actor, row: SnapshotRow) -> None:
-    """What is known of a backup from drills, and the way to know it anew."""
+def show(ctx: Context, actor: Actor, row: SnapshotRow, match: VectorMatch | None = None) -> None:
+    """What is known of a backup from drills, and the way to know it anew.
+
+    Args:
+        match: how its vectors and products fitted when it was made. That they still differ in
+            the same way proves the backup, and is nothing to be pleased about.
+    """
     made = drill.history(ctx, actor, row.id)
     running = drill.current(ctx)
     if running is not None and running.params.get("snapshot") == row.id:
@@ -87,18 +84,18 @@ def show(ctx: Context, actor: Actor, row: SnapshotRow) -> None:
         st.markdown("**Not proven yet**")
         st.caption(EXPLAINED)
         return
-    _show_drill(ctx, made[0])
+    _show_drill(ctx, made[0], differs=match is not None and bool(match.missing or match.stray))
     if made[1:]:
         with st.expander(f"{form.plural(len(made) - 1, 'earlier drill')}", key="earlier_drills"):
             for each in made[1:]:
                 st.markdown(_line(ctx, each))
 
 
-def _show_drill(ctx: Context, last: Drill) -> None:
+def _show_drill(ctx: Context, last: Drill, *, differs: bool) -> None:
     with st.container(gap="xsmall", key="evidence"):
         st.markdown(_line(ctx, last), help=EXPLAINED)
         for step in last.steps:
-            st.markdown(_step(step))
+            st.markdown(_step(step, differs=differs and step.name == MATCH))
         if last.passed:
             st.caption(f"Everything was back after {_took(last.seconds)}.")
 
@@ -114,8 +111,8 @@ def _line(ctx: Context, each: Drill) -> str:
     return f":{colour}[:material/{icon}:] **{head}**  \n:small[:gray[{told}]]"
 
 
-def _step(step: Step) -> str:
-    icon, colour = _OUTCOMES[step.passed]
+def _step(step: Step, *, differs: bool) -> str:
+    icon, colour = _DIFFERS if differs and step.passed else _OUTCOMES[step.passed]
     took = f" :small[:gray[· {_took(step.seconds)}]]" if step.seconds >= _WORTH_TELLING else ""
     return (
         f":{colour}[:material/{icon}:] {form.plain(step.name)}{took}  \n"

@@ -72,6 +72,15 @@ def age(at: datetime | None, now: datetime) -> str:
     return "just now" if seconds < 60 else f"{_span(seconds)} ago"
 
 
+def zone_name(zone: tzinfo | None = None) -> str:
+    """What a zone is called: `Europe/Berlin`.
+
+    Args:
+        zone: the viewer's when not given.
+    """
+    return str(zone or viewer_zone())
+
+
 def _span(seconds: float) -> str:
     minutes = int(seconds // 60)
     if minutes < 60:
@@ -151,13 +160,20 @@ def with_times(text: str, zone: tzinfo | None = None) -> str:
     """
 
     def told(found: re.Match[str]) -> str:
-        try:
-            at = datetime.strptime(found[1], "%Y%m%dT%H%M%S").replace(tzinfo=UTC)
-        except ValueError:
-            return found[0]
-        return f"the backup of {when(at, zone)}"
+        at = made_at(found[0])
+        return found[0] if at is None else f"the backup of {when(at, zone)}"
 
     return _SNAPSHOT_ID.sub(told, text)
+
+
+def made_at(snapshot_id: str) -> datetime | None:
+    """The time in a backup's id; None where it holds none."""
+    try:
+        return datetime.strptime(snapshot_id.partition("Z-")[0], "%Y%m%dT%H%M%S").replace(
+            tzinfo=UTC
+        )
+    except ValueError:
+        return None
 
 
 def plain(text: str) -> str:

@@ -10,9 +10,17 @@ from services.knowledge import history
 from services.knowledge.ledger import ChangeSet
 from services.knowledge.sections import part_at, part_of_entry, title_of
 from ui import format as form
+from ui import kb_undo
 from ui.kb_entry import show_change
+from ui.tables import on_phone
 
-_KINDS = {"edit": "Edit", "import": "Import", "restore": "Restore", "undo": "Undo"}
+_KINDS = {
+    "edit": "Edit",
+    "import": "Import",
+    "restore": "Restore",
+    "undo": "Undo",
+    "purge": "Purge",
+}
 _DETAILS = 25
 
 
@@ -29,28 +37,34 @@ def show_all(ctx: Context, actor: Actor) -> None:
         )
         return
     left, right = st.columns([3, 2], gap="medium")
-    with left:
+    with left, st.container(key="list_of_changes"):
         chosen = _list(ctx, found.change_sets, page)
         pages = -(-found.total // history.PAGE_ROWS)
         if pages > 1:
             st.pagination(pages, key="kb_history_page")
-    with right:
         if chosen is None:
             st.caption("Choose a row to see each text before and after.")
+    with right, st.container(key="chosen_change" if chosen else "nothing_chosen"):
+        if chosen is None:
+            st.empty()
         else:
             _show(ctx, actor, chosen)
 
 
 def _list(ctx: Context, sets: tuple[ChangeSet, ...], page: int) -> ChangeSet | None:
     now, zone = ctx.now(), form.viewer_zone()
+    columns = {
+        "When": [form.when_short(one.at, now, zone) for one in sets],
+        "Who": [one.author for one in sets],
+        "What": [f"{_KINDS.get(one.kind, one.kind)}: {_counts(one)}" for one in sets],
+        "Why": [one.reason for one in sets],
+    }
+    if on_phone():
+        del columns["Who"], columns["Why"]
     table = st.dataframe(
-        {
-            "When": [form.when_short(one.at, now, zone) for one in sets],
-            "Who": [one.author for one in sets],
-            "What": [f"{_KINDS.get(one.kind, one.kind)}: {_counts(one)}" for one in sets],
-            "Why": [one.reason for one in sets],
-        },
-        key=f"kb_history_{page}",
+        columns,
+        # Rows are chosen by position: a list with a newer row is another table.
+        key=f"kb_history_{page}_{sets[0].id}",
         hide_index=True,
         on_select="rerun",
         selection_mode="single-row",
@@ -73,6 +87,7 @@ def _show(ctx: Context, actor: Actor, one: ChangeSet) -> None:
         st.caption(f"{form.when(one.at)} · {_counts(one)}")
         if one.reason:
             st.text(one.reason)
+        kb_undo.offer(actor, one)
         told = history.details(ctx, actor, one.id)
         for change in told[:_DETAILS]:
             st.divider()

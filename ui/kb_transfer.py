@@ -14,6 +14,7 @@ from services.knowledge.comparing import Mode
 from services.knowledge.sections import title_of
 from services.knowledge.shapes import NotImportable
 from services.knowledge.transfer import Export, ImportPlan, PlannedChange, PlannedMode, ShopModule
+from ui import dialogs
 from ui import format as form
 from ui.kb_text import show_difference
 from ui.kb_where import TRANSFER, go_to
@@ -31,9 +32,9 @@ _MODES = {
 def show_transfer(ctx: Context, actor: Actor) -> None:
     """Both directions; import for those who may edit."""
     if actor.may(Permission.KB_EDIT):
-        st.subheader("Import")
+        st.header("Import", anchor=False)
         show_import(ctx, actor)
-    st.subheader("Export")
+    st.header("Export", anchor=False)
     st.caption(
         "The whole knowledge base as one file; importing it again changes nothing. "
         "Exports stand in the audit log."
@@ -184,9 +185,8 @@ def _confirm(
     reason = st.text_input("Reason", placeholder="Reason (optional)", key="kb_import_reason")
     typed = ""
     if mode is Mode.REPLACE:
-        typed = st.text_input(
-            f"Type {transfer.REPLACE_WORD} to confirm that everything else goes",
-            key="kb_import_typed",
+        typed = dialogs.typed_word(
+            transfer.REPLACE_WORD, "kb_import_typed", more=" that everything else goes"
         )
     ready = not planned.is_empty and (mode is Mode.MERGE or typed.strip() == transfer.REPLACE_WORD)
     with st.container(horizontal=True, gap="small"):

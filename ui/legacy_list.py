@@ -10,12 +10,12 @@ from services import legacy
 from services.core import jobs
 from services.core.access import Actor, Permission
 from services.core.context import Context
-from services.core.errors import Busy
 from services.core.jobs import Job, JobState
 from services.protection.legacy.model import Kind, LegacyBackup, LegacyPage
 from ui import format as form
-from ui.messages import say_after_rerun, show_problem, shown_errors
-from ui.progress import show_failure
+from ui.messages import show_problem
+from ui.progress import launch, show_failure
+from ui.tables import on_phone
 
 _OPEN = "legacy_open"
 _LISTED_FOR = 300
@@ -83,14 +83,17 @@ def _cached(_ctx: Context, _actor: Actor, _url: str, instance: str, mark: str) -
 
 def _table(ctx: Context, found: LegacyPage) -> LegacyBackup | None:
     now, rows = ctx.now(), found.backups
+    columns = {
+        "When": [form.when_short(each.at, now) for each in rows],
+        "State": [_state(each) for each in rows],
+        "What": [_WHAT[each.database is not None, each.vectors is not None] for each in rows],
+        "Form": [_FORMS[each.main.kind] for each in rows],
+        "Size": [form.size(each.size) for each in rows],
+    }
+    if on_phone():
+        del columns["What"], columns["Form"]
     event = st.dataframe(
-        {
-            "When": [form.when_short(each.at, now) for each in rows],
-            "State": [_state(each) for each in rows],
-            "What": [_WHAT[each.database is not None, each.vectors is not None] for each in rows],
-            "Form": [_FORMS[each.main.kind] for each in rows],
-            "Size": [form.size(each.size) for each in rows],
-        },
+        columns,
         hide_index=True,
         width="stretch",
         height=_HEAD_PIXELS + _ROW_PIXELS * min(len(rows), _MOST_ROWS),
@@ -161,15 +164,13 @@ def _buttons(ctx: Context, actor: Actor, chosen: LegacyBackup) -> None:
         )
     if not (adopt or back):
         return
-    with shown_errors():
-        try:
-            job = legacy.start_adopt(ctx, actor, chosen.key, drill=bool(adopt))
-        except Busy:
-            say_after_rerun("Something else is running already; see its progress.")
-        else:
-            if back:
-                st.session_state[_OPEN] = job.id
-        st.rerun()
+
+    def start() -> None:
+        job = legacy.start_adopt(ctx, actor, chosen.key, drill=bool(adopt))
+        if back:
+            st.session_state[_OPEN] = job.id
+
+    launch(start)
 
 
 def _remarks(found: LegacyPage) -> None:

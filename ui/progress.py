@@ -6,6 +6,8 @@ web server shows the same thing.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import datetime
 
 import streamlit as st
@@ -14,10 +16,10 @@ from services import backup
 from services.core import jobs
 from services.core.access import Actor, Permission
 from services.core.context import Context
-from services.core.errors import Busy, DeskError
+from services.core.errors import Busy
 from services.core.jobs import Job, JobState
 from ui.format import age, duration, plain, with_times
-from ui.messages import say_after_rerun, show_error, show_problem
+from ui.messages import say_after_rerun, show_problem, shown_errors
 from ui.session import guard
 
 _TITLES = {
@@ -44,16 +46,39 @@ def back_up_button(ctx: Context, actor: Actor, *, key: str, primary: bool = Fals
         disabled=running is not None,
         help=f"A {running.kind} is running." if running is not None else None,
     )
-    if not pressed:
-        return
+    if pressed:
+        launch(lambda: backup.start(ctx, actor))
+
+
+def launch(start: Callable[[], object]) -> None:
+    """Start a job and run the page again, which then shows it; show why it was not started.
+
+    Somebody else may have been faster: then theirs is what there is to see.
+    """
+    with shown_errors():
+        try:
+            start()
+        except Busy:
+            say_after_rerun("Something else is running already; see its progress.")
+        st.rerun()
+
+
+@contextmanager
+def watched(text: str) -> Iterator[Callable[[str, float | None], None]]:
+    """A bar for work that one waits for on the page; gives what tells it how far that is."""
+    bar = st.progress(0.0, text=text)
+
+    def watch(step: str, fraction: float | None) -> None:
+        bar.progress(_share(fraction), text=plain(step or text))
+
     try:
-        backup.start(ctx, actor)
-    except Busy:
-        say_after_rerun("A backup or restore is running already; see its progress.")
-    except DeskError as error:
-        show_error(error)
-        return
-    st.rerun()
+        yield watch
+    finally:
+        bar.empty()
+
+
+def _share(fraction: float | None) -> float:
+    return min(max(fraction or 0.0, 0.0), 1.0)
 
 
 def job_progress(job_id: str, *, permission: Permission = Permission.BACKUP_VIEW) -> None:
@@ -79,14 +104,12 @@ def show_running(job: Job, seconds: float) -> None:
     """A job under way."""
     with st.container(border=True, key=f"job_{job.id}"):
         title = _TITLES.get(job.kind, job.kind.capitalize())
-        if job.params.get("undo_of"):
+        if _is_undo(job):
             title = "Undoing the restore"
         st.markdown(f"**:material/progress_activity: {plain(title)}**")
         fraction = job.fraction
         share = f" · {fraction:.0%}" if fraction is not None else ""
-        st.progress(
-            min(max(fraction or 0.0, 0.0), 1.0), text=f"{plain(job.step or 'Starting')}{share}"
-        )
+        st.progress(_share(fraction), text=f"{plain(job.step or 'Starting')}{share}")
         st.caption(
             f"{duration(seconds)} so far · asked for by {plain(job.actor_name)} · goes on when "
             "you leave this page"
@@ -100,5 +123,10 @@ def show_failure(job: Job, now: datetime) -> None:
     if error.startswith((f"The {job.kind} ", "The test restore of ")):
         said = f"{error} ({age(job.ended_at, now)})"  # it says itself what failed
     else:
-        said = f"The last {job.kind} {ended} {age(job.ended_at, now)}. {error}".strip()
+        what = "undo" if _is_undo(job) else job.kind
+        said = f"The last {what} {ended} {age(job.ended_at, now)}. {error}".strip()
     show_problem(said, job.hint or "")
+
+
+def _is_undo(job: Job) -> bool:
+    return bool(job.params.get("undo_of"))

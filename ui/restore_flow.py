@@ -8,14 +8,15 @@ from services import restore
 from services.core import jobs
 from services.core.access import Actor
 from services.core.context import Context
-from services.core.errors import Busy
 from services.core.jobs import JobState
 from services.protection.model import Manifest, Part
 from services.protection.rescue.plan import RESTORABLE, RestorePlan
 from services.protection.rescue.undo import UndoOffer
 from services.protection.rescue.words import Tone
+from ui import dialogs
 from ui import format as form
-from ui.messages import say_after_rerun, shown_errors
+from ui.messages import shown_errors
+from ui.progress import launch, watched
 
 _PLAN = "restore_plan"
 _TITLES = {
@@ -66,14 +67,8 @@ def show(ctx: Context, actor: Actor, manifest: Manifest) -> None:
 
 
 def _preview(ctx: Context, actor: Actor, snapshot_id: str, parts: frozenset[Part]) -> RestorePlan:
-    bar = st.progress(0.0, text="Comparing with the shop as it is now")
-
-    def watch(step: str, fraction: float | None) -> None:
-        bar.progress(min(max(fraction or 0.0, 0.0), 1.0), text=form.plain(step))
-
-    plan = restore.preview(ctx, actor, snapshot_id, parts, watcher=watch)
-    bar.empty()
-    return plan
+    with watched("Comparing with the shop as it is now") as watch:
+        return restore.preview(ctx, actor, snapshot_id, parts, watcher=watch)
 
 
 def _show_plan(ctx: Context, actor: Actor, plan: RestorePlan) -> None:
@@ -99,9 +94,7 @@ def _show_plan(ctx: Context, actor: Actor, plan: RestorePlan) -> None:
     )
     st.caption("  \n".join(notes))
     with st.form("confirm", border=False, enter_to_submit=False):
-        typed = st.text_input(
-            f"Type **{form.plain(plan.word)}** to confirm", key="typed", autocomplete="off"
-        )
+        typed = dialogs.typed_word(plan.word, "typed")
         pressed = st.form_submit_button(
             f"Restore {form.when_short(plan.snapshot_at, ctx.now())}",
             type="primary",
@@ -158,9 +151,4 @@ def show_undo(ctx: Context, actor: Actor, offer: UndoOffer) -> None:
             help="Puts back what was there before. What is there now goes into a safety "
             "backup first, so this can be undone too.",
         ):
-            with shown_errors():
-                try:
-                    restore.start_undo(ctx, actor, offer)
-                except Busy:
-                    say_after_rerun("A backup or restore is running already; see its progress.")
-                st.rerun()
+            launch(lambda: restore.start_undo(ctx, actor, offer))

@@ -9,7 +9,7 @@ from __future__ import annotations
 import calendar as months_of
 import enum
 from collections.abc import Iterable
-from datetime import date, timedelta
+from datetime import UTC, date, timedelta, tzinfo
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -77,8 +77,12 @@ def look_of(day: CalendarDay, promised: date) -> Look:
     return Look.VERIFIED if any(row.verified_at for row in good) else Look.KEPT
 
 
-def words_of(day: CalendarDay) -> str:
-    """A day in a sentence, for the tool tip and for a screen reader."""
+def words_of(day: CalendarDay, zone: tzinfo = UTC) -> str:
+    """A day in a sentence, for the tool tip and for a screen reader.
+
+    Args:
+        zone: whose clock tells the times.
+    """
     named = f"{day.day:%A} {day.day.day} {day.day:%B %Y}"
     if not day.decisions:
         told = {
@@ -92,7 +96,7 @@ def words_of(day: CalendarDay) -> str:
         if count:
             facts.append(word if count == len(day.decisions) == 1 else f"{count} {word}")
     lines = [
-        f"{each.row.created_at:%H:%M} {'stays: ' if each.keep else ''}{each.words}"
+        f"{each.row.created_at.astimezone(zone):%H:%M} {'stays: ' if each.keep else ''}{each.words}"
         for each in reversed(day.decisions)
     ]
     more = len(lines) - _MOST_TOLD
@@ -101,19 +105,24 @@ def words_of(day: CalendarDay) -> str:
     return "\n".join([f"{named}: {', '.join(facts)}", *lines])
 
 
-def summary(calendar: Calendar) -> str:
-    """The calendar in a sentence."""
-    plan = calendar.plan
-    kept = {each.row.created_at.date() for each in plan.kept}
-    return (
-        f"{form.plural(len(plan.decisions), 'backup')} on "
-        f"{form.plural(len(kept | {e.row.created_at.date() for e in plan.going}), 'day')}"
-    )
+def summary(calendar: Calendar, zone: tzinfo = UTC) -> str:
+    """The calendar in a sentence.
+
+    Args:
+        zone: whose days they are.
+    """
+    decisions = calendar.plan.decisions
+    days = {each.row.created_at.astimezone(zone).date() for each in decisions}
+    return f"{form.plural(len(decisions), 'backup')} on {form.plural(len(days), 'day')}"
 
 
-def show(calendar: Calendar) -> None:
-    """Draw it; the pressed day goes into the address as `day`."""
-    today = calendar.plan.made_at.date()
+def show(calendar: Calendar, zone: tzinfo = UTC) -> None:
+    """Draw it; the pressed day goes into the address as `day`.
+
+    Args:
+        zone: in which its days were counted.
+    """
+    today = calendar.plan.made_at.astimezone(zone).date()
     promised = today - timedelta(days=max(calendar.plan.policy.days - 1, 0))
     found = [(day, look_of(day, promised)) for day in calendar.days]
     shown = {look for _day, look in found}
@@ -124,7 +133,7 @@ def show(calendar: Calendar) -> None:
         legend.append({"look": Look.KEPT, "words": "some of the day go", "some": True})
     dark = palette() is DARK
     _days(
-        months=list(_months(found)),
+        months=list(_months(found, zone)),
         looks=_looks(dark=dark),
         legend=legend,
         colours=_colours(dark=dark),
@@ -146,19 +155,23 @@ def _chosen() -> None:
             st.query_params["day"] = picked["day"][:10]
 
 
-def _months(found: Iterable[tuple[CalendarDay, Look]]) -> Iterable[dict[str, Any]]:
+def _months(found: Iterable[tuple[CalendarDay, Look]], zone: tzinfo) -> Iterable[dict[str, Any]]:
     def month(item: tuple[CalendarDay, Look]) -> tuple[int, int]:
         return item[0].day.year, item[0].day.month
 
-    for (year, number), days in groupby(found, month):
+    before = True
+    for (year, number), group in groupby(found, month):
+        days = list(group)
+        before = before and all(look is Look.NOTHING for _day, look in days)
         yield {
+            "before": before,
             "name": f"{months_of.month_abbr[number]} {year}",
             "column": date(year, number, 1).weekday() + 1,
             "days": [
                 {
                     "day": day.day.isoformat(),
                     "look": look,
-                    "words": words_of(day),
+                    "words": words_of(day, zone),
                     "some": bool(day.going) and look is not Look.GOES,
                 }
                 for day, look in days

@@ -22,7 +22,7 @@ def show(ctx: Context, actor: Actor, day: CalendarDay) -> None:
             horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"
         ):
             st.markdown(
-                f"**{day.day:%A} {day.day.day} {day.day:%B %Y}** :small[:gray[in UTC]]",
+                f"**{day.day:%A} {day.day.day} {day.day:%B %Y}**",
                 width="stretch",
             )
             if st.button("Close", icon=":material/close:", type="tertiary", key="close_day"):

@@ -1,4 +1,7 @@
-"""A backup in the archive: how it comes back, and waiting for it. Stands before the restore."""
+"""A backup in the archive: how it comes back, and waiting for it.
+
+It stands before the restore of that backup, and on the page of the store in a row of all.
+"""
 
 from __future__ import annotations
 
@@ -17,6 +20,13 @@ from ui import format as form
 from ui.messages import say_after_rerun, shown_errors
 from ui.session import guard
 
+_STATES: dict[RetrievalState, tuple[str, str]] = {
+    RetrievalState.WAITING: ("hourglass_top", "orange"),
+    RetrievalState.READY: ("unarchive", "green"),
+    RetrievalState.EXPIRED: ("history", "gray"),
+    RetrievalState.FAILED: ("error", "red"),
+    RetrievalState.DROPPED: ("close", "gray"),
+}
 _TITLES = {Tier.EXPEDITED: "Expedited", Tier.STANDARD: "Standard", Tier.BULK: "Bulk"}
 _LOOK_SECONDS = 30
 _SHORTEST, _USUAL, _LONGEST = 1, 3, 30
@@ -141,19 +151,53 @@ def _waiting(snapshot_id: str, retrieval_id: str) -> None:
     longest = next((each.longest_hours for each in offers if each.tier is row.tier), None)
     with st.container(border=True, key=f"retrieval_{row.id}"):
         st.markdown("**:material/hourglass_top: Coming back from the archive**")
-        st.progress(
-            row.objects_ready / max(row.objects, 1),
-            text=f"{row.objects_ready} of {form.plural(row.objects, 'object')} there",
-        )
+        st.progress(row.objects_ready / max(row.objects, 1), text=_there(row))
         st.caption(_since(ctx, row, longest))
 
 
-def _since(ctx: Context, row: Retrieval, longest: float | None) -> str:
-    now = ctx.now()
-    said = (
-        f"Asked for {form.age(row.asked_at, now)} by {form.plain(row.asked_by)}, "
+def show_row(ctx: Context, row: Retrieval) -> None:
+    """One retrieval among others: of which backup, how far it is, and the way to it."""
+    icon, colour = _STATES[row.state]
+    made = form.made_at(row.snapshot_id)
+    named = f"Backup of {form.when(made)}" if made else row.snapshot_id
+    told = _asked(ctx, row)
+    if row.state is RetrievalState.WAITING:
+        told += f" {_there(row)}."
+    if row.state is RetrievalState.READY and row.ready_until:
+        told += f" Readable until {form.when(row.ready_until)}."
+    if row.error:
+        told += f" {form.plain(row.error)}"
+    with st.container(
+        horizontal=True, vertical_alignment="center", gap="small", key=f"retrieved_{row.id}"
+    ):
+        st.markdown(
+            f"{form.plain(named)} :{colour}-badge[:material/{icon}: {row.state.value}]  \n"
+            f":small[:gray[{told}]]",
+            width="stretch",
+        )
+        if st.button(
+            "Open",
+            icon=":material/arrow_forward:",
+            type="tertiary",
+            key=f"open_{row.id}",
+            help="Opens this backup in the list.",
+        ):
+            st.switch_page("pages/backups.py", query_params={"snapshot": row.snapshot_id})
+
+
+def _there(row: Retrieval) -> str:
+    return f"{row.objects_ready} of {form.plural(row.objects, 'object')} there"
+
+
+def _asked(ctx: Context, row: Retrieval) -> str:
+    return (
+        f"Asked for {form.age(row.asked_at, ctx.now())} by {form.plain(row.asked_by)}, "
         f"{_TITLES[row.tier].lower()}, to stay {form.plural(row.days, 'day')}."
     )
+
+
+def _since(ctx: Context, row: Retrieval, longest: float | None) -> str:
+    now, said = ctx.now(), _asked(ctx, row)
     if longest is not None:
         due = row.asked_at + timedelta(hours=longest)
         late = "It is late; some objects take longer." if due < now else ""

@@ -8,6 +8,7 @@ from services import sample
 from services.core.access import Actor, Permission
 from services.core.context import Context
 from services.shop.sample_state import is_sample
+from ui import dialogs
 from ui.format import plain
 from ui.messages import say_after_rerun, shown_errors
 from ui.session import guard
@@ -44,9 +45,7 @@ def _remove() -> None:
     )
     st.caption(plain(sample.ATTACH_HINT))
     with st.form("sample_form", border=False):
-        typed = st.text_input(
-            f"Type **{sample.REMOVE_WORD}** to go on", key="sample_typed", autocomplete="off"
-        )
+        typed = dialogs.typed_word(sample.REMOVE_WORD, "sample_typed")
         asked = st.form_submit_button("Move it aside", key="sample_remove_now", type="primary")
     if asked:
         with shown_errors():

@@ -71,7 +71,7 @@ def _sign_in(ctx: Context, page_title: str) -> None:
             icon=":material/logout:",
         )
     with st.form("sign_in_form"):
-        st.subheader("Sign in", anchor=False)
+        st.header("Sign in", anchor=False)
         if page_title:
             st.caption(f"{plain(page_title)} opens right after.")
         name = st.text_input("User name", key="sign_in_name", autocomplete="username")
@@ -125,7 +125,7 @@ def _check(ctx: Context, name: str, password: str) -> None:
 def _first_password(ctx: Context) -> None:
     username, display_name, secret = st.session_state[_INVITED]
     with st.form("first_password_form"):
-        st.subheader(f"Welcome, {plain(display_name)}", anchor=False)
+        st.header(f"Welcome, {plain(display_name)}", anchor=False)
         st.caption("Choose your own password. The one-time secret stops working then.")
         password = _new_password("first_password", username)
         asked = _submit("Save and sign in", "first_password_submit")
@@ -141,7 +141,7 @@ def _first_password(ctx: Context) -> None:
 
 def _first_administrator(ctx: Context) -> None:
     with st.form("first_administrator_form"):
-        st.subheader("Create the first administrator", anchor=False)
+        st.header("Create the first administrator", anchor=False)
         st.caption(
             "This desk has no account yet. The setup code is printed in the console of the "
             "server, so that only whoever runs it can claim it."

@@ -17,6 +17,7 @@ from services.protection.model import Component, Manifest, Part, SnapshotRow, St
 from ui import copy_status, drill_panel, restore_flow, retrieval, session
 from ui import format as form
 from ui.messages import say_after_rerun, show_error, shown_errors
+from ui.progress import watched
 
 DOWNLOAD_LIMIT = 200_000_000
 """Larger parts are fetched from the store directly: a browser download is held in the web
@@ -120,7 +121,7 @@ def show(ctx: Context, actor: Actor, snapshot_id: str) -> None:
                 if not retrieval.stands_before(ctx, actor, row):
                     restore_flow.show(ctx, actor, manifest)
         with tabs["Proof"], shown_errors():
-            drill_panel.show(ctx, actor, row)
+            drill_panel.show(ctx, actor, row, manifest.match)
         with tabs["Contents"], shown_errors():
             _contents(ctx, actor, row, manifest)
 
@@ -200,14 +201,11 @@ def _verify_again(ctx: Context, actor: Actor, row: SnapshotRow) -> None:
     )
     if not pressed:
         return
-    bar = st.progress(0.0, text="Reading every part back")
     with shown_errors():
-        backup.verify(
-            ctx, actor, row.id, lambda done: bar.progress(done, text="Reading every part back")
-        )
+        with watched("Reading every part back") as watch:
+            backup.verify(ctx, actor, row.id, lambda done: watch("", done))
         say_after_rerun("Read back in full: every byte is as it was backed up.")
         st.rerun()
-    bar.empty()
 
 
 def _component(ctx: Context, actor: Actor, manifest: Manifest, component: Component) -> None:

@@ -16,6 +16,15 @@ ROWS_SHOWN = 250
 """A table behind a chart shows the newest of so many rows."""
 
 
+def on_phone() -> bool:
+    """Whether the viewer's browser is a phone's, as it says of itself.
+
+    A table that is drawn has its columns; on a phone only those that fit, for the others are
+    beside the row as soon as it is chosen.
+    """
+    return "Mobi" in (st.context.headers.get("User-Agent") or "")
+
+
 def show(columns: Mapping[str, Sequence[Any]], alt: str, *, key: str, height: int = 230) -> None:
     """A small table without an index.
 

@@ -60,6 +60,10 @@ button[kind="tertiary"]:hover, button[kind="tertiary"]:active {{ color: {accent}
   [data-testid="stHorizontalBlock"]:has(> [data-testid="stColumn"] [class*="st-key-chosen_"]) {{
     flex-direction: column-reverse; flex-wrap: nowrap;
   }}
+  .st-key-filters > * {{ flex: 1 1 8.5rem; width: auto !important; max-width: 100%; }}
+  .st-key-filters > .st-key-q, .st-key-filters > .st-key-find,
+  .st-key-filters > .st-key-state {{ flex-basis: 100%; }}
+  .st-key-filters > :not([class*="st-key-"]) {{ display: none; }}
   .st-key-kb_sections > * + * {{
     border-top: 1px solid {line}; padding-top: 0.5rem;
     margin-top: 0.6rem;
@@ -70,6 +74,7 @@ button[kind="tertiary"]:hover, button[kind="tertiary"]:active {{ color: {accent}
 }}
 .st-key-remove button:not(:disabled):hover {{ filter: brightness(0.92); }}
 [class*="st-key-list_of_"] [data-testid="stElementToolbar"] {{ display: none; }}
+[data-testid="stColumn"]:has([class*="st-key-nothing_chosen"]) {{ display: none; }}
 </style>"""
 
 BLUE, ORANGE, GREEN, PINK, SKY, VERMILION, GREY = (
@@ -144,7 +149,9 @@ def dress() -> None:
     Streamlit fades captions to 60 %, which is too faint for small words, and writes what is
     chosen in the accent of buttons, which is too dark on a dark page. On a phone what was
     chosen in a list comes first, not below the list; and the tool bar of a table that only
-    shows would lie over the filters above it. The one button that can't be undone is red.
+    shows would lie over the filters above it. A list has the whole width until a row of it is
+    chosen; taking it out of its column then would lose the choice. The one button that can't
+    be undone is red.
     """
     colours = palette()
     accent = ACCENT_DARK if colours is DARK else ACCENT_LIGHT

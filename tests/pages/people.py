@@ -58,15 +58,22 @@ def open_app(page: str = "") -> AppTest:
     return app.run()
 
 
-def open_alone(page: str) -> AppTest:
-    """Run a page by its own file, as a fresh server does; app.py never ran."""
-    return AppTest.from_file(str(PROJECT_ROOT / "pages" / f"{page}.py"), default_timeout=20).run()
+def open_alone(page: str, **query: str) -> AppTest:
+    """Run a page by its own file, as a fresh server does; app.py never ran.
+
+    Args:
+        query: what stands in its address.
+    """
+    app = AppTest.from_file(str(PROJECT_ROOT / "pages" / f"{page}.py"), default_timeout=20)
+    for name, value in query.items():
+        app.query_params[name] = value
+    return app.run()
 
 
 def said(app: AppTest) -> str:
     """Everything on the screen that is text."""
     kinds: tuple[Any, ...] = (
-        app.title, app.subheader, app.caption, app.markdown, app.text, app.code,
+        app.title, app.header, app.subheader, app.caption, app.markdown, app.text, app.code,
         app.error, app.warning, app.info, app.success,
     )  # fmt: skip
     return "\n".join(str(element.value) for kind in kinds for element in kind)

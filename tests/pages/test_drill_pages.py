@@ -15,7 +15,9 @@ from services.core.jobs import JobState
 from services.core.settings import Settings
 from services.people import passwords
 from services.protection.index import catalog
-from services.protection.model import Manifest
+from services.protection.model import Manifest, VectorMatch
+from services.protection.proving.evidence import Step
+from services.protection.proving.prove import MATCH
 from tests.conftest import person
 from tests.drills import desk_settings, flip, furnished_desk, stored
 from tests.pages.people import TakenOver, context_of, said
@@ -88,8 +90,8 @@ def test_the_panel_starts_a_drill_shows_it_running_and_then_the_evidence(desk, m
     for step in ("Manifest", "Objects", "Database", "Knowledge base", "Pictures"):
         assert step in said(after)
     assert list(after.dataframe[0].value["State"][0]) == ["verified"]
-    assert len(seen("backups", "operator", state="Verified").dataframe[0].value) == 1
-    assert "No backup matches" in said(seen("backups", "operator", state="Damaged"))
+    assert len(seen("backups", "operator", state="verified").dataframe[0].value) == 1
+    assert "No backup matches" in said(seen("backups", "operator", state="damaged"))
 
 
 def test_a_running_drill_is_shown_and_blocks_the_button(desk, made):
@@ -137,3 +139,21 @@ def test_what_all_backups_have_is_said_once_and_only_differences_are_marked(desk
     sealed = dataclasses.replace(first, signed=True, encrypted=True)
     assert snapshot_panel.marks_of_list((signed, sealed)) == ([[], ["encrypted"]], ["signed"])
     assert snapshot_panel.marks_of_list((sealed,)) == ([["encrypted", "signed"]], [])
+
+
+def test_a_mismatch_of_vectors_that_is_as_it_was_recorded_has_no_green_check(
+    desk, made, monkeypatch
+):
+    step = Step(MATCH, True, "1 product has no vector", 0.1)
+    drills = drill.history
+    drill.run(desk, ROOT, made.id)
+    monkeypatch.setattr(
+        drill,
+        "history",
+        lambda *a: [dataclasses.replace(each, steps=(step,)) for each in drills(*a)],
+    )
+    assert f":green[:material/check_circle:] {MATCH}" in said(seen("backups", snapshot=made.id))
+    match = VectorMatch(products=9, vectors=8, missing=1)
+    monkeypatch.setattr(backup, "manifest", lambda *_: dataclasses.replace(made, match=match))
+    shown = said(seen("backups", snapshot=made.id))
+    assert f":orange[:material/warning:] {MATCH}" in shown

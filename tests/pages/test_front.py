@@ -129,7 +129,11 @@ def test_a_desk_without_a_backup_says_so_and_offers_one(desk):
     assert "Not protected yet" in said(app) and "nothing would come back" in said(app)
     assert "There is no backup yet" in said(app)
     assert "back_up" in keys(app)
-    assert "There is no backup yet" in said(seen("backups"))
+    empty = seen("backups")
+    assert "There is no backup yet" in said(empty)
+    for shown in (app, empty):
+        offers = [button for button in shown.button if button.label == "Back up now"]
+        assert len(offers) == 1, "one thing to do is offered once"
 
 
 def test_after_a_backup_the_front_page_says_safe_and_how_old_and_offers_a_drill(desk):

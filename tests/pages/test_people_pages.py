@@ -154,12 +154,20 @@ def test_the_audit_log_filters_by_words_action_person_and_outcome(desk):
     app.multiselect(key="action").set_value([]).run()
     app.selectbox(key="outcome").set_value("failed").run()
     assert list(app.dataframe[0].value["What"]) == ["Backed up"]
+    assert app.query_params["outcome"] == "failed", "a token, whatever the choice is called"
     app.selectbox(key="outcome").set_value(None).run()
     app.selectbox(key="who").set_value("Ada").run()
     assert set(app.dataframe[0].value["Who"]) == {"Ada"}
     app.selectbox(key="who").set_value(None).run()
-    app.selectbox(key="when").set_value("Last 24 hours").run()
+    app.selectbox(key="when").set_value("day").run()
     assert len(app.dataframe[0].value) == everything
+    assert app.query_params["when"] == "day" and "outcome" not in app.query_params
+
+
+@pytest.mark.parametrize(("named", "chosen"), [("week", "week"), ("Last 7 days", "any")])
+def test_an_address_chooses_by_token_and_what_is_none_is_passed_over(desk, named, chosen):
+    app = open_alone("audit", when=named)
+    assert not app.exception and app.selectbox(key="when").value == chosen
 
 
 def test_the_audit_log_pages_on_the_server(desk):

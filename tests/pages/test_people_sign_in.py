@@ -56,7 +56,7 @@ def signed(value: str, key: str, **more: object) -> str:
 
 def test_the_first_administrator_needs_the_setup_code_and_is_signed_in_then(desk):
     app = open_app()
-    assert app.subheader[0].value == "Create the first administrator"
+    assert app.header[0].value == "Create the first administrator"
     for key, value in {
         "first_code": "0000-0000-0000",
         "first_name": "Ada Novak",
@@ -96,7 +96,7 @@ def test_a_browser_that_came_second_gets_the_sign_in_form(desk):
     }.items():
         app.text_input(key=key).set_value(value)
     app.button(key="first_submit").click().run()
-    assert app.subheader[0].value == "Sign in"
+    assert app.header[0].value == "Sign in"
     assert [account.username for account in accounts.list_accounts(desk, OWNER)] == ["ada"]
 
 
@@ -129,7 +129,7 @@ def test_a_paused_name_is_told_when_to_try_again(desk):
 def test_a_one_time_secret_leads_to_an_own_password(desk):
     _otto, secret = accounts.create(desk, OWNER, "otto", "Otto", "operator")
     app = type_in(open_app(), "otto", secret)
-    assert app.subheader[0].value == "Welcome, Otto"
+    assert app.header[0].value == "Welcome, Otto"
     app.text_input(key="first_password_password").set_value("green paper boats")
     app.text_input(key="first_password_again").set_value("green paper boats")
     app.button(key="first_password_submit").click().run()
@@ -167,11 +167,11 @@ def test_forged_foreign_and_expired_cookies_are_nobody(desk):
         with browser_with(cookie):
             app = open_app()
         assert not app.exception, cookie
-        assert app.subheader[0].value == "Sign in", cookie
+        assert app.header[0].value == "Sign in", cookie
     tickets.open_window()
     for cookie in (token + "x", signed(token, key)):
         with browser_with(cookie):
-            assert open_app().subheader[0].value == "Sign in"
+            assert open_app().header[0].value == "Sign in"
 
 
 def test_a_disabled_account_is_out_at_the_next_rerun(desk):
@@ -179,7 +179,7 @@ def test_a_disabled_account_is_out_at_the_next_rerun(desk):
     app = type_in(open_app(), "ada", GOOD)
     accounts.disable(desk, OWNER, ada.id, ada.version)
     app.run()
-    assert app.subheader[0].value == "Sign in"
+    assert app.header[0].value == "Sign in"
     assert "You were signed out" in app.info[0].value
 
 
@@ -212,10 +212,10 @@ def test_signing_out_in_one_tab_signs_the_other_out(desk):
     with browser_with(token_of("ada")):
         here, there = open_app(), open_app()
         here.button(key="sign_out").click().run()
-        assert here.subheader[0].value == "Sign in"
+        assert here.header[0].value == "Sign in"
         there.run()
-        assert there.subheader[0].value == "Sign in"
-        assert open_app().subheader[0].value == "Sign in"
+        assert there.header[0].value == "Sign in"
+        assert open_app().header[0].value == "Sign in"
 
 
 def test_changing_the_password_keeps_this_tab_and_ends_the_others(desk):
@@ -227,7 +227,7 @@ def test_changing_the_password_keeps_this_tab_and_ends_the_others(desk):
     app.text_input(key="own_again").set_value("green paper boats")
     app.button(key="own_submit").click().run()
     assert "Signed in as **Ada**" in said(app.run())
-    assert other.run().subheader[0].value == "Sign in"
+    assert other.run().header[0].value == "Sign in"
 
 
 def test_data_in_a_name_is_not_markdown(desk):

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import time
 from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo
 
 import pytest
 import streamlit as st
+from streamlit.runtime.context import ContextProxy
 from streamlit.testing.v1 import AppTest, app_test
 
 from benchmarks.history import fill, manifest_at
@@ -268,6 +270,31 @@ def test_the_calendar_has_every_day_of_twelve_months(desk):
         found.days[0].day + timedelta(days=n) for n in range(len(found.days))
     ]
     assert sum(len(day.decisions) for day in found.days) == 2
-    months = list(retention_calendar._months([(day, Look.KEPT) for day in found.days]))
+    months = list(retention_calendar._months([(day, Look.KEPT) for day in found.days], UTC))
     assert len(months) == 12
     assert sum(len(month["days"]) for month in months) == len(found.days)
+
+
+def test_a_backup_made_late_at_night_in_utc_belongs_to_the_viewers_next_day(desk, monkeypatch):
+    late = (desk.now() - timedelta(days=3)).replace(hour=23, minute=30, second=0, microsecond=0)
+    fill(desk.settings.instance_dir / "backups", [manifest_at(late, 1)])
+    backup.refresh(desk, ROOT)
+    berlin = ZoneInfo("Europe/Berlin")
+    assert [day.day for day in retention.calendar(desk, ROOT).days if day.decisions] == [
+        late.date()
+    ]
+    found = retention.calendar(desk, ROOT, zone=berlin)
+    (made,) = [day for day in found.days if day.decisions]
+    assert made.day == late.date() + timedelta(days=1)
+    assert made.mark is DayMark.MADE and found.days[-1].day == desk.now().astimezone(berlin).date()
+    assert late.astimezone(berlin).strftime("%H:%M stays") in words_of(made, berlin)
+    (strip,) = [day for day in backup.days(desk, ROOT, 9, berlin) if day.snapshots]
+    assert strip.day == made.day
+    monkeypatch.setattr(ContextProxy, "timezone", "Europe/Berlin")
+    assert "days are those of Europe/Berlin" in said(seen()).replace("\\", "")
+
+
+def test_the_word_to_type_is_named_without_stars_that_a_screen_reader_would_say(desk):
+    history(desk, 400, 5, 0)
+    (field,) = [field for field in seen().text_input if field.key == "typed"]
+    assert field.label == "Type “remove 2” to confirm"

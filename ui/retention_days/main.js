@@ -74,7 +74,7 @@
     months.textContent = "";
     args.months.forEach(function (month) {
       const block = document.createElement("section");
-      block.className = "month";
+      block.className = "month" + (month.before ? " before" : "");
       const head = document.createElement("h3");
       head.textContent = month.name;
       const days = document.createElement("div");
