@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -17,6 +18,7 @@ from services import monitor
 from services.core import audit
 from services.core.context import Context
 from services.core.errors import Conflict, Invalid
+from services.core.settings import PROJECT_ROOT
 from services.watch import alerts, responses
 from services.watch.alerting import Alert, AlertState, Change, Condition, conditions, judge
 from services.watch.judging import judge as judge_posture
@@ -113,6 +115,11 @@ def test_every_finding_that_is_not_mere_news_is_some_alert_with_a_name_of_its_ow
     assert len(names) > 12 and all(names.values())
     assert len({rule.name for rule in names.values()}) == len(names)
     assert all(RULES[rule.name] is rule for rule in names.values())
+
+
+def test_the_document_names_every_rule_and_no_other():
+    text = (PROJECT_ROOT / "docs" / "alerts.md").read_text("utf-8")
+    assert set(re.findall(r"^\| `([\w.-]+)` \|", text, re.MULTILINE)) == set(RULES)
 
 
 def test_an_alert_does_not_end_because_a_worse_trouble_hides_what_it_is_about():
