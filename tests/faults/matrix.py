@@ -101,12 +101,13 @@ BUSY = Section(
     "it has to give up, it says what\nblocks it, and nothing was changed.",
     "the shop",
 )
+TEN_THOUSAND = "tries"
 MANY = Section(
     "Ten thousand backups",
-    "In the store, before the desk ever saw one of them. What it takes is measured in "
-    "benchmarks/history.py.",
+    "They lie in the store before the desk ever sees one of them. How long a page takes then is "
+    "measured in benchmarks/pages.py.",
     "the page",
-    ("ten thousand",),
+    (TEN_THOUSAND,),
 )
 SECTIONS = (KILLED, STOPPED, STORE, DAMAGED, FULL, BUSY, MANY)
 

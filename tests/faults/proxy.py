@@ -61,7 +61,6 @@ class Proxy:
     after: int = 0  # so many requests that could fail pass before
     once: bool = False  # every kind of request fails the first time only
     met: int = 0  # how many failed
-    methods: list[str] = field(default_factory=list)  # of all that came since
     _passed: int = 0
     _seen: set[tuple[str, str]] = field(default_factory=set)
     _guard: threading.Lock = field(default_factory=threading.Lock)
@@ -71,13 +70,11 @@ class Proxy:
         with self._guard:
             self.fault, self.after, self.once = fault, after, once
             self.met = self._passed = 0
-            self.methods.clear()
             self._seen.clear()
 
     def decide(self, method: str, path: str) -> Fault | None:
         """Whether this request fails, and how."""
         with self._guard:
-            self.methods.append(method)
             fault = self.fault
             if fault is None or method not in fault.methods:
                 return None

@@ -1,7 +1,7 @@
-"""A shop that writes, or holds a lock, without pause, during a backup and during an undo.
+"""A shop that writes, or holds a lock, without pause.
 
-What it does to a restore is tried in tests/services/test_restore_running.py and
-test_restore_postgres_busy.py, what a lock does to a backup beside the other backups that fail.
+What writing does to a restore is tried in tests/services: test_restore_running.py and
+test_restore_postgres_busy.py.
 """
 
 from __future__ import annotations
@@ -14,17 +14,17 @@ from contextlib import closing, contextmanager
 
 import pytest
 
-from services import backup, drill
+from services import backup, drill, restore
 from services.core import jobs
 from services.core.context import Context
 from services.core.errors import DeskError
 from services.protection.rescue import live as live_file
-from services.protection.sources import sqlite
+from services.protection.sources import pg_capture, sqlite
 from tests.faults import matrix
 from tests.faults.beside import writing_to
 from tests.faults.either import grow, on_server
 from tests.faults.scene import furnish, leftovers
-from tests.faults.scene_broken import ServerScene
+from tests.faults.scene_broken import PARTS, Scene, ServerScene
 from tests.faults.scene_postgres import shop_of
 
 COUNTS = (
@@ -79,35 +79,64 @@ sys.stdin.readline()
 
 
 @contextmanager
-def _held(scene) -> Iterator[str]:
+def _held(scene: Scene, work: str) -> Iterator[str]:
     """A program holds a lock that the desk can't end; gives how it is to be named."""
     if isinstance(scene, ServerScene):
-        with scene.connected_as("postgres") as superuser:
-            superuser.execute("SELECT 1")
-            yield "role postgres"
+        # A session of somebody else's holds up who wants to rename, and a lock who reads.
+        role = "shop" if work == "a backup" else "postgres"
+        with scene.connected_as(role) as session, session.transaction():
+            if work == "a backup":
+                session.execute("LOCK TABLE orders IN ACCESS EXCLUSIVE MODE")
+            yield f"process {session.info.backend_pid}"
         return
     with subprocess.Popen(
         [sys.executable, "-c", HOLDER, str(scene.shop)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
     ) as process:
+        assert process.stdout is not None
         assert process.stdout.readline() == b"held\n"
         yield f"process {process.pid}"
         process.communicate(b"let go\n")
 
 
-def test_an_undo_of_a_shop_that_stays_locked_ends_in_time_names_who_and_changes_nothing(
-    scene, monkeypatch
+WORKS = ("a backup", "a restore", "an undo")
+
+
+@pytest.mark.parametrize(
+    ("engine", "work"),
+    matrix.times(
+        [("file_scene", "a backup"), ("server_scene", "an undo")],
+        [(engine, work) for engine in ("file_scene", "server_scene") for work in WORKS],
+    ),
+)
+def test_a_shop_that_stays_locked_is_given_up_in_time_and_who_holds_it_is_named(
+    request, monkeypatch, engine, work
 ):
-    monkeypatch.setattr(live_file, "PATIENCE_SECONDS", 0.5)
-    monkeypatch.setattr(sqlite, "LOCK_PATIENCE_SECONDS", 0.5)
-    scene.restored()
-    row = "holds a lock without pause, during an undo: given up in time, with who holds it"
+    scene: Scene = request.getfixturevalue(engine)
+    for room, patience in (
+        (live_file, "PATIENCE_SECONDS"),
+        (sqlite, "LOCK_PATIENCE_SECONDS"),
+        (pg_capture, "LOCK_PATIENCE_SECONDS"),
+    ):
+        monkeypatch.setattr(room, patience, 0.5)
+    if work == "an undo":
+        scene.restored()
+    before = scene.world()
+    plan = restore.preview(scene.ctx, scene.operator, scene.snapshot.id, PARTS)
+
+    def carry_out() -> jobs.Job:
+        if work == "a backup":
+            return backup.run(scene.ctx, scene.operator)
+        if work == "an undo":
+            return scene.undo()
+        return restore.run(scene.ctx, scene.operator, plan, plan.word)
+
+    row = f"holds a lock without pause, during {work}: given up in time, who holds it is named"
     with matrix.cell(matrix.BUSY, row, scene.column):
-        with _held(scene) as who, pytest.raises(DeskError, match=who) as refused:
-            scene.undo()
-        assert "othing was changed" in str(refused.value)
-        assert scene.world() == scene.good
+        with _held(scene, work) as who, pytest.raises(DeskError, match=who) as refused:
+            carry_out()
+        assert "othing was" in str(refused.value)
+        assert scene.world() == before
         assert leftovers(scene.ctx) == []
-        scene.undo()
-        assert scene.world() == scene.bad
+        assert carry_out().state is jobs.JobState.SUCCEEDED

@@ -47,6 +47,7 @@ ALL = [
 PASSING = [lines.REFUSED, lines.RESET, lines.TRUNCATED, lines.BROKEN, lines.SLOW_DOWN]
 """What is worth another try, and is over by then."""
 HOPELESS = (lines.EXPIRED, lines.SKEWED)
+_MOST_REQUESTS = 40
 
 
 @pytest.fixture
@@ -98,6 +99,30 @@ def _whole(ctx: Context, actor, seen: Sequence[str] = ()) -> list[str]:
     return listed
 
 
+def _failing(
+    line: Proxy, fault: lines.Fault, begin: Callable[[], object], work: Callable[[], object]
+) -> DeskError:
+    """Have the line fail from a request on that chance picks, until the work meets that.
+
+    Args:
+        begin: puts everything as it is to be before; while all is well.
+        work: what is to fail; how many requests it makes depends on what was sent before.
+    """
+    after = random.randrange(_MOST_REQUESTS)
+    while True:
+        line.fail(None)
+        begin()
+        line.fail(fault, after=after)
+        try:
+            work()
+        except DeskError as error:
+            assert line.met
+            line.fail(None)
+            return error
+        assert not line.met, "the work went on as if nothing had happened"
+        after = random.randrange(after)
+
+
 @pytest.mark.parametrize(
     ("place", "column"),
     [
@@ -110,24 +135,20 @@ def test_a_store_that_fails_during_a_backup_lists_nothing_that_is_not_whole(
 ):
     desk = behind(place)
     backup.run(desk, operator)
-    change(desk)
-    line.fail(None)
-    backup.run(desk, operator)
-    methods = list(line.methods)
     before = _whole(desk, operator)
+
+    def begin() -> None:
+        nonlocal before
+        change(desk)
+        before = _whole(desk, operator, before)
+
     for fault in matrix.some(ALL, 3 if place == matrix.SQLITE_S3 else 1):
         for _ in range(matrix.times(1, 3)):
-            change(desk)
             with matrix.cell(matrix.STORE, fault.words, column):
-                possible = sum(method in fault.methods for method in methods)
-                line.fail(fault, after=random.randrange(possible))
-                with pytest.raises(DeskError) as failed:
-                    backup.run(desk, operator)
-                assert line.met, "the fault never happened"
-                line.fail(None)
-                _said(fault, failed.value)
+                failed = _failing(line, fault, begin, lambda: backup.run(desk, operator))
+                _said(fault, failed)
                 job = jobs.recent(desk, ("backup",))[0]
-                assert job.state is jobs.JobState.FAILED and job.error == failed.value.message
+                assert job.state is jobs.JobState.FAILED and job.error == failed.message
                 assert jobs.active(desk, PROTECTION_LOCK) is None
                 # A manifest that was stored when the line broke may be listed, and is whole.
                 assert len(_whole(desk, operator, before)) - len(before) in (0, 1)
@@ -172,28 +193,22 @@ def test_a_store_that_fails_during_a_restore_leaves_the_old_data_or_the_new(
     made = backup.run(desk, operator).result["snapshot"]
     good = world(desk)
 
-    def planned() -> restore.RestorePlan:
+    bad, plan = good, None
+
+    def begin() -> None:
         """The plan is made while all is well; then the safety snapshot or the data fails."""
+        nonlocal bad, plan
         damage(desk)
         change(desk)
-        return restore.preview(desk, operator, made, PARTS)
+        bad, plan = world(desk), restore.preview(desk, operator, made, PARTS)
 
-    plan = planned()
-    line.fail(None)
-    restore.run(desk, operator, plan, plan.word)
-    methods = list(line.methods)
     for fault in matrix.some(ALL, 3 if place == matrix.SQLITE_S3 else 1):
         for _ in range(matrix.times(1, 3)):
-            plan = planned()
-            bad = world(desk)
             with matrix.cell(matrix.STORE, fault.words, column):
-                possible = sum(method in fault.methods for method in methods)
-                line.fail(fault, after=random.randrange(possible))
-                with pytest.raises(DeskError) as failed:
-                    restore.run(desk, operator, plan, plan.word)
-                assert line.met, "the fault never happened"
-                line.fail(None)
-                _said(fault, failed.value)
+                failed = _failing(
+                    line, fault, begin, lambda: restore.run(desk, operator, plan, plan.word)
+                )
+                _said(fault, failed)
                 assert world(desk) == bad
                 assert leftovers(desk) == []
                 assert jobs.active(desk, PROTECTION_LOCK) is None

@@ -28,6 +28,7 @@ from services.protection.sources import sqlite
 from services.protection.stores import open_store
 from services.protection.stores.s3 import S3Store
 from services.protection.stores.s3_client import Patience
+from tests.faults import matrix
 from tests.shops import build_shop
 from tests.stores import faulty
 
@@ -96,6 +97,11 @@ def test_a_shop_without_kb_tables_is_backed_up_with_a_note(ctx, operator):
     assert any("no tables for it yet" in note for note in job.result["notes"])
 
 
+@matrix.tried(
+    matrix.FULL,
+    "known to be too small: refused before a backup begins",
+    matrix.SQLITE,
+)
 def test_no_room_for_the_copy_is_said_before_anything_is_copied(ctx, shop, operator, monkeypatch):
     usage = shutil.disk_usage(shop.parent)
     monkeypatch.setattr(
@@ -107,6 +113,11 @@ def test_no_room_for_the_copy_is_said_before_anything_is_copied(ctx, shop, opera
     assert not captured and _stored(ctx) == []
 
 
+@matrix.tried(
+    matrix.FULL,
+    "becomes full while a backup copies the database",
+    matrix.SQLITE,
+)
 def test_a_disk_that_fills_up_during_the_copy_is_said(ctx, operator, shop):
     build_shop(shop.with_name("large.db"), orders=30_000)
     environment = {

@@ -13,6 +13,7 @@ from services import backup, retention
 from services.protection.index import catalog
 from services.protection.index.searching import period_of
 from services.protection.stores.local import LocalStore
+from tests.faults import matrix
 
 NEWEST = datetime(2026, 11, 22, 2, 0, tzinfo=UTC)
 
@@ -81,13 +82,15 @@ def test_a_page_of_an_unknown_store_waits_for_the_newest_only_and_the_next_goes_
     assert retention.plan(ctx, operator).holds[0].name == "half"
 
 
+@matrix.tried(matrix.MANY, "lists the newest fifty, and reads no others", matrix.TEN_THOUSAND)
 def test_a_page_asks_for_fifty_rows_and_not_for_all(ctx, operator, counted):
-    made = history(ctx, 1500)
+    count = matrix.times(1500, 10_000)
+    made = history(ctx, count)
     backup.refresh(ctx, operator)
     counted["queries"].clear()
     counted["lists"].clear()
     page = backup.snapshots(ctx, operator, page=2)
-    assert ([row.id for row in page.rows], page.total) == (made[50:100], 1500)
+    assert ([row.id for row in page.rows], page.total) == (made[50:100], count)
     assert counted["lists"] == []
     assert len([query for query in counted["queries"] if "FROM snapshots" in query]) <= 3
     with ctx.control.connect() as connection:
@@ -99,8 +102,10 @@ def test_a_page_asks_for_fifty_rows_and_not_for_all(ctx, operator, counted):
     assert "TEMP B-TREE" not in str(plan)
 
 
+@matrix.tried(matrix.MANY, "finds any by its date", matrix.TEN_THOUSAND)
 def test_any_is_found_by_its_day(ctx, operator):
-    history(ctx, 1200)
+    count = matrix.times(1200, 10_000)
+    history(ctx, count)
     backup.refresh(ctx, operator)
     wanted = {
         "2026-03-14": 4,
@@ -116,7 +121,7 @@ def test_any_is_found_by_its_day(ctx, operator):
         "20260314T080000": 1,
         "30 February 2026": 0,
         "14 Marble 2026": 0,
-        "cron": 1200,
+        "cron": count,
         "%": 0,
     }
     assert {text: backup.snapshots(ctx, operator, search=text).total for text in wanted} == wanted

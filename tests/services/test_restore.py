@@ -20,6 +20,7 @@ from services.protection.rescue import live as live_file
 from services.protection.rescue.live import LiveState
 from services.protection.stores import open_store
 from tests.conftest import person
+from tests.faults import matrix
 from tests.faults.scene import (
     DATABASE,
     EVERYTHING,
@@ -343,6 +344,11 @@ def test_parts_that_a_snapshot_lacks_or_that_never_go_back_are_refused(
         restore.preview(ctx, operator, furnished.id, frozenset())
 
 
+@matrix.tried(
+    matrix.FULL,
+    "known to be too small: refused before a restore begins",
+    matrix.SQLITE,
+)
 def test_too_small_a_disk_is_said_with_figures_before_anything_starts(
     ctx, shop, operator, furnished, monkeypatch
 ):

@@ -19,6 +19,7 @@ from services.protection.model import Part
 from services.protection.rescue import live as live_file
 from services.protection.rescue.database import LiveState
 from services.protection.sources import postgres
+from tests.faults import matrix
 from tests.faults.scene import DATABASE, KNOWLEDGE, back_up, do, furnish, leftovers, tree
 from tests.faults.scene_postgres import (
     beside,
@@ -155,6 +156,22 @@ def test_what_the_preview_restored_is_used_by_the_restore_and_by_the_next_previe
     restore.preview(desk, operator, furnished.id, DATABASE)
     restore.run(desk, operator, plan, plan.word)
     assert len(filled) == 1
+
+
+def test_what_the_preview_held_to_the_manifest_is_not_digested_again_while_nobody_wrote(
+    desk, operator, furnished, monkeypatch
+):
+    from services.protection.rescue import pg_swap, postgres_database
+
+    digested = []
+    real = pg_swap.table_facts
+    monkeypatch.setattr(pg_swap, "table_facts", lambda url: (digested.append(url), real(url))[1])
+    for module in (pg_swap, postgres_database):
+        # The server counts a moment later what a session wrote before it ended.
+        monkeypatch.setattr(module, "witness", lambda *_database: "nobody wrote")
+    plan = restore.preview(desk, operator, furnished.id, DATABASE)
+    restore.run(desk, operator, plan, plan.word)
+    assert [url.rpartition("/")[2] for url in digested] == [name_of(desk)]  # what is live now
 
 
 def test_a_preview_that_somebody_altered_is_made_anew(desk, operator, furnished):
@@ -334,6 +351,11 @@ def test_a_dump_is_refused_where_the_shop_is_a_file_now(desk, operator, furnishe
         restore.preview(replace(desk, settings=settings), operator, furnished.id, DATABASE)
 
 
+@matrix.tried(
+    matrix.FULL,
+    "known to be too small: refused before a restore begins",
+    matrix.POSTGRESQL,
+)
 def test_too_small_a_disk_is_said_with_figures_before_anything_starts(
     desk, operator, furnished, monkeypatch
 ):

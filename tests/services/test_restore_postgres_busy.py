@@ -18,6 +18,7 @@ from services.protection.model import Part
 from services.protection.rescue import live as live_file
 from services.protection.rescue import pg_beside
 from services.shop.attach import attach
+from tests.faults import matrix
 from tests.faults.scene import DATABASE, back_up, do, furnish, leftovers
 from tests.faults.scene_postgres import (
     beside,
@@ -96,6 +97,11 @@ def orders_placed_without_pause(desk):
         thread.join()
 
 
+@matrix.tried(
+    matrix.BUSY,
+    "writes without pause, during a restore: it ends, every order is on one side",
+    matrix.POSTGRESQL,
+)
 def test_while_a_shop_writes_without_pause_the_restore_ends_and_undo_has_every_order(
     desk, operator, monkeypatch
 ):

@@ -18,10 +18,17 @@ from services.core import jobs
 from services.core.settings import PROJECT_ROOT
 from services.protection.model import PROTECTION_LOCK, Part
 from services.protection.rescue import live as live_file
+from tests.doors import run_door
+from tests.faults import matrix
 from tests.faults.beside import READER, WRITER, seen_until
 from tests.faults.scene import DATABASE, back_up, damage, facts, furnish, leftovers, world
 
 
+@matrix.tried(
+    matrix.BUSY,
+    "writes without pause, during a restore: it ends, every order is on one side",
+    matrix.SQLITE,
+)
 @pytest.mark.parametrize("mode", ["delete", "wal"])
 def test_while_another_program_writes_readers_see_only_old_or_new(
     ctx, shop, operator, beside, tmp_path, mode
@@ -106,19 +113,11 @@ def test_a_started_restore_and_its_undo_run_in_processes_of_their_own(ctx, shop,
 
 @pytest.fixture
 def command(ctx, shop, operator, tmp_path):
-    """Runs the command line as an operator does: the file, from somewhere else."""
+    """Runs the command line as an operator does: from somewhere else."""
     furnish(ctx)
 
     def run(*arguments: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, str(PROJECT_ROOT / "services" / "restore.py"), *arguments],
-            cwd=tmp_path,
-            env={**os.environ, **ctx.settings.as_environment()},
-            capture_output=True,
-            text=True,
-            stdin=subprocess.DEVNULL,
-            check=False,
-        )
+        return run_door(ctx, "services.restore", *arguments, cwd=tmp_path)
 
     return run
 
