@@ -15,25 +15,24 @@ from services import backup
 from services.core import jobs
 from services.core.context import open_context
 from services.core.settings import PROJECT_ROOT, load_settings
+from tests.doors import run_door
 from tests.shops import build_shop
 
 FILE = [sys.executable, str(PROJECT_ROOT / "services" / "backup.py")]
 MODULE = [sys.executable, "-m", "services.backup"]
 
 
-def _run(ctx, *arguments: str, command=FILE, cwd: Path | None = None, **environment: str):
-    return subprocess.run(
-        [*command, *arguments],
-        cwd=cwd or ctx.settings.desk_home,
-        env={**os.environ, **ctx.settings.as_environment(), **environment},
-        capture_output=True,
-        text=True,
-    )
+def _run(ctx, *arguments: str, cwd: Path | None = None, **environment: str):
+    cwd = cwd or ctx.settings.desk_home
+    return run_door(ctx, "services.backup", *arguments, cwd=cwd, more=environment)
 
 
 @pytest.mark.parametrize(("command", "cwd"), [(FILE, Path("/")), (MODULE, PROJECT_ROOT)])
 def test_cron_gets_exit_code_0_silence_and_a_backup(ctx, shop, operator, command, cwd):
-    done = _run(ctx, command=command, cwd=cwd)
+    done = subprocess.run(
+        command, cwd=cwd, env={**os.environ, **ctx.settings.as_environment()},
+        capture_output=True, text=True,
+    )  # fmt: skip
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
     row = backup.snapshots(ctx, operator).rows[0]
     assert row.reason == "scheduled" and row.read_back_at

@@ -22,6 +22,7 @@ from services.people import accounts
 from services.protection.index import catalog
 from services.shop.attach import attach
 from tests.conftest import person
+from tests.doors import run_door
 
 COMMAND = [sys.executable, str(PROJECT_ROOT / "services" / "backup.py")]
 
@@ -32,13 +33,7 @@ def control(ctx: Context) -> Path:
 
 
 def _run(ctx: Context, *arguments: str, module: str = "services.backup"):
-    return subprocess.run(
-        [sys.executable, "-m", module, *arguments],
-        cwd=PROJECT_ROOT,
-        env={**os.environ, **ctx.settings.as_environment()},
-        capture_output=True,
-        text=True,
-    )
+    return run_door(ctx, module, *arguments)
 
 
 def _gone(control: Path) -> None:

@@ -7,7 +7,6 @@ import logging
 import os
 import shutil
 import subprocess
-import sys
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -24,7 +23,7 @@ from services.core import audit, jobs
 from services.core.context import Context, open_context
 from services.core.errors import Broken, Conflict, Invalid, Misconfigured, Refused, Transient
 from services.core.jobs import JobState
-from services.core.settings import PROJECT_ROOT, Settings
+from services.core.settings import Settings
 from services.protection.index import catalog
 from services.protection.manifest import manifest_key
 from services.protection.model import DayMark, Manifest, Part, Storage
@@ -32,6 +31,7 @@ from services.protection.proving import prove as proving
 from services.protection.proving import records
 from services.protection.stores import open_store
 from services.watch.posture import State
+from tests.doors import run_door
 from tests.drills import desk_settings, flip, furnished_desk, stored
 
 KEY = "a-signing-key-of-more-than-32-characters"
@@ -433,14 +433,7 @@ def test_the_recovery_time_is_the_newer_of_drill_and_restore(ctx, made, operator
 
 
 def cli(ctx: Context, *arguments: str, **more: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, str(PROJECT_ROOT / "services" / "drill.py"), *arguments],
-        env={**os.environ, **ctx.settings.as_environment(), **more},
-        capture_output=True,
-        text=True,
-        check=False,
-        cwd="/",
-    )
+    return run_door(ctx, "services.drill", *arguments, more=more)
 
 
 def answer(done: subprocess.CompletedProcess[str]) -> dict[str, object]:

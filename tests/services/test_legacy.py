@@ -8,8 +8,6 @@ import os
 import pickle
 import shutil
 import sqlite3
-import subprocess
-import sys
 import tarfile
 from contextlib import closing
 from dataclasses import replace
@@ -18,13 +16,15 @@ from pathlib import Path
 
 import pytest
 
-from services import backup, legacy, restore
+from services import backup, legacy, restore, retention
 from services.core.context import Context
-from services.core.errors import Broken, Conflict, Invalid, Misconfigured
-from services.core.settings import PROJECT_ROOT, load_settings
+from services.core.errors import Broken, Conflict, Denied, Invalid, Misconfigured
+from services.core.settings import load_settings
 from services.protection.index import catalog
 from services.protection.legacy import archive
 from services.protection.model import Part
+from tests.conftest import person
+from tests.doors import run_door
 from tests.faults.scene import facts, furnish, tree, world
 from tests.legacy_bucket import OldBucket, chroma_folder, evil_tar, latest, member, rows
 
@@ -472,12 +472,7 @@ def test_the_command_line_lists_and_adopts(desk, old, operator):
     old.database("20261101_020000")
 
     def ask(*arguments: str) -> tuple[int, dict]:
-        done = subprocess.run(
-            [sys.executable, str(PROJECT_ROOT / "services/legacy.py"), *arguments, "--json"],
-            env={**os.environ, **desk.settings.as_environment()},
-            capture_output=True,
-            text=True,
-        )
+        done = run_door(desk, "services.legacy", *arguments, "--json")
         return done.returncode, json.loads(done.stdout.splitlines()[-1])
 
     code, listed = ask()
@@ -492,4 +487,34 @@ def test_facts_of_the_shop_are_untouched_by_all_this(desk, old, operator):
     old.both("20261101_020000")
     before = facts(desk)
     legacy.run_adopt(desk, operator, _key(desk, operator))
+    assert facts(desk) == before
+
+
+def test_what_was_made_of_an_old_backup_goes_only_when_somebody_says_so(desk, old, operator, admin):
+    old.both("20261101_020000")
+    before = facts(desk)
+    adopted = legacy.run_adopt(desk, operator, _key(desk, operator), drill=False).result["snapshot"]
+    with pytest.raises(Conflict, match="last backup that is known to be whole"):
+        legacy.remove(desk, admin, adopted, adopted)
+    own = backup.run(desk, operator).result["snapshot"]
+    with pytest.raises(Denied):
+        legacy.remove(desk, person("manager"), adopted, adopted)
+    with pytest.raises(Invalid, match="not made of an old backup"):
+        legacy.remove(desk, admin, own, own)
+    with pytest.raises(Invalid, match="not what confirms"):
+        legacy.remove(desk, admin, adopted, "yes")
+    retention.pin(desk, admin, adopted, "for the auditor")
+    with pytest.raises(Conflict, match="pinned by Admin: for the auditor"):
+        legacy.remove(desk, admin, adopted, adopted)
+    retention.unpin(desk, admin, adopted)
+    assert adopted in {row.id for row in catalog.everything(desk)}
+
+    done = legacy.remove(desk, admin, adopted, f" {adopted} ").result
+    assert done["removed"] == [adopted]
+    assert [row.id for row in catalog.everything(desk)] == [own]
+    left = {path.as_posix() for path in _root(desk).rglob("*") if adopted in path.as_posix()}
+    assert left == set()
+    (found,) = legacy.legacy(desk, operator).backups
+    assert found.snapshot_id == "" and found.database is not None
+    assert backup.verify(desk, operator, own).verify_error is None
     assert facts(desk) == before

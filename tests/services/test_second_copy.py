@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
-from services import monitor, replication
+from services import monitor, replication, restore
 from services.core import audit
 from services.core.audit import AuditFilter
 from services.core.context import Context
@@ -32,6 +32,7 @@ from services.protection.replication.listing import ids_in, sizes_in
 from services.protection.stores import open_store
 from services.protection.stores.local import LocalStore
 from tests.conftest import Clock
+from tests.doors import run_door
 from tests.faults.scene import back_up, damage, furnish, world
 from tests.shops import add_order
 
@@ -131,7 +132,7 @@ def test_pictures_that_snapshots_share_are_sent_once(desk, operator):
 KILLED = """
 import os, signal, sys
 sys.path.insert(0, sys.argv[1])
-from services import monitor, replication
+from services import monitor, replication, restore
 from services.protection.stores import local
 left = int(sys.argv[2])
 put = local.LocalStore.put
@@ -225,8 +226,12 @@ def test_one_damaged_snapshot_does_not_keep_the_others_from_being_copied(desk, o
     assert catalog.find(desk, bad.id).copy_error and catalog.find(desk, good.id).copied_at
 
 
-@pytest.mark.parametrize("option", [["--place", "copy"], ["--from", "copy"]])
-def test_with_the_first_store_gone_the_shop_comes_back_from_the_second(desk, operator, option):
+@pytest.mark.parametrize(
+    ("option", "more"), [(["--place", "copy"], ["--place", "copy"]), (["--from", "copy"], [])]
+)
+def test_with_the_first_store_gone_the_shop_comes_back_from_the_second_and_is_undone_there(
+    desk, operator, option, more
+):
     made = back_up(desk, operator)
     before = world(desk)
     replication.run(desk, operator)
@@ -238,7 +243,12 @@ def test_with_the_first_store_gone_the_shop_comes_back_from_the_second(desk, ope
     code, answer, said = _cli(desk, "restore", made.id, "--yes", *option)
     assert (code, answer["state"]) == (0, "succeeded"), said
     assert world(desk) == before
-    code, answer, said = _cli(desk, "restore", "--undo", "--yes", *option)
+    # The first store is back and empty, and whoever looks into it forgets what lies in neither.
+    _folder(desk, "store").mkdir()
+    catalog.refresh(desk, open_store(desk.settings))
+    offer = restore.undo_offer(desk, operator)
+    assert offer is not None and restore._undo(desk, operator, offer).parts
+    code, answer, said = _cli(desk, "restore", "--undo", "--yes", *more)
     assert (code, answer["state"]) == (0, "succeeded"), said
     assert world(desk)["database"] == damaged["database"]
 
@@ -436,12 +446,7 @@ def test_what_a_run_that_never_ended_left_is_swept_once_its_snapshot_is_gone(tim
 
 
 def _cli(desk: Context, door: str, *arguments: str, **environment: str):
-    done = subprocess.run(
-        [sys.executable, str(PROJECT_ROOT / "services" / f"{door}.py"), *arguments, "--json"],
-        env={**os.environ, **desk.settings.as_environment(), **environment},
-        capture_output=True,
-        text=True,
-    )
+    done = run_door(desk, f"services.{door}", *arguments, "--json", more=environment)
     return done.returncode, json.loads(done.stdout.splitlines()[-1]), done.stderr
 
 
