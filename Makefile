@@ -34,7 +34,7 @@ check: $(VENV)/.installed-dev ## lint, types, import contracts
 	@$(BIN)/lint-imports --no-cache
 
 bench: $(VENV)/.installed-dev ## measure backup and restore beside other tools, as ratios
-	@$(BIN)/python -m benchmarks.backup
+	@$(BIN)/python -m benchmarks $(ARGS)
 
 screenshots: $(VENV)/.installed-dev ## take the README's pictures anew from a desk with a month of history
 	@DESK_SCREENSHOTS=1 $(BIN)/python -m pytest tests/e2e/test_screenshots.py

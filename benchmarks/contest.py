@@ -64,6 +64,12 @@ class Contest:
                 beside = sum(self.seconds(name) for name in goal.beside)
                 tell(goal.what, self.seconds(goal.name) / beside, goal.most)
 
+    def compare(self, name: str, other: str) -> None:
+        """Print a ratio that nothing is demanded of."""
+        if self.found.get(name) and self.found.get(other):
+            ratio = self.seconds(name) / self.seconds(other)
+            print(f"for comparison, {name} beside {other}: {ratio:.3g}")
+
     def seconds(self, name: str) -> float:
         """The median of a contestant."""
         return statistics.median(usage.seconds for usage in self.found[name])

@@ -21,18 +21,10 @@ from services.protection.model import Component
 from services.protection.sealing.age import PIECE, Decrypting, Encrypting, Unopened
 from services.protection.stores.base import Readable
 
-# Measured on a 214 MB SQLite file (random words, numbers and blobs), two cores, one pass of
-# read, sha256, zstd, sha256, in memory alone:
-#
-#   level  threads  seconds  CPU   ratio        read size (level 3, 2 threads)   seconds
-#   1      2        0.73     1.25  1.37         256 KiB                          1.28
-#   2      2        0.84     1.51  1.58         1 MiB                            1.09 - 1.22
-#   3      2        1.09     2.00  1.64         4 MiB                            1.31
-#   3      none     2.02     2.02  1.64         1 MiB, compressobj()             1.19, +26 MB
-#
-# Level 2: a quarter less CPU than level 3 for 4 % more bytes. While a backup packs, the copy
-# is checked in another process, and the shop and the desk's pages want the same two cores.
-# With two workers zstd compresses beside this thread, which meanwhile reads and hashes.
+# `python -m benchmarks.parts` prints what each level costs. Level 2 takes about a quarter less
+# processor time than level 3 for some percent more bytes: while a backup packs, the copy is
+# checked in another process, and the shop and the desk's pages want the same two cores. With
+# two workers zstd compresses beside this thread, which meanwhile reads and hashes.
 LEVEL = 2
 THREADS = 2
 _MAX_WINDOW = 1 << 23
@@ -260,8 +252,8 @@ class _TooLong(Exception):
 class _Digesting:
     """A stage that passes bytes on, counts them, and hashes them in a thread beside.
 
-    hashlib releases the GIL, so one piece is hashed while the next is made: unpacking
-    214 MB took 0.28 s so, and 0.53 s without. At most one piece waits; memory is constant.
+    hashlib releases the GIL, so one piece is hashed while the next is made. At most one piece
+    waits; memory is constant.
     """
 
     def __init__(

@@ -1,8 +1,8 @@
 """How many rows a table holds, and a digest of what is in them.
 
-Fetching every value of 500 MB through Python takes 5 seconds, and joining them in SQL 8;
-both would double the time of a backup. The rows are therefore read as SQLite stored them,
-in the file format that has not changed since 2004, at the speed of the disk.
+Fetching every value through Python, or joining them in SQL, takes longer than packing them
+(`python -m benchmarks.parts`). The rows are therefore read as SQLite stored them, in the file
+format that has not changed since 2004.
 
 **The digest `records-1`**, so that others can recompute it: sha256 over the rows of a table
 in *descending* order of their keys (rowid, or primary key for a table WITHOUT ROWID), each
