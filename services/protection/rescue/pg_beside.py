@@ -47,6 +47,7 @@ class Mark:
     ready: bool = False  # filled and held to its manifest
     was: str = ""  # the comment that the shop's database has of itself
     note: str = ""  # what was left out when it was filled, in words
+    witness: str = ""  # of when it was held to its manifest; empty: look again
 
 
 @dataclass(frozen=True)

@@ -175,7 +175,8 @@ class PostgresDatabase:
 
         dump = staging.preview_file(self.ctx, manifest)
         filled = fill(self.ctx, store, manifest, name, mark, dump, filling)
-        mark = replace(mark, ready=True, note=" ".join(filled))
+        seen = witness(self.url, name)
+        mark = replace(mark, ready=True, note=" ".join(filled), witness=seen)
         with maintenance(self.url) as connection:
             write_mark(connection, name, mark)
         pg_sweep.noted(self.ctx, name, PREVIEW_LIFE)
