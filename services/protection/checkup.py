@@ -9,16 +9,18 @@ import sqlite3
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 
 from db.engine import sqlite_file
+from services.core.addresses import normalise_database_url
 from services.core.context import Context, prepare_folder
 from services.core.databases import read_shop
 from services.core.errors import EXIT_DONE, EXIT_FAILED, DeskError, Misconfigured
 from services.core.health import control_problem
 from services.protection.sealing import keys as key_room
 from services.protection.stores import open_store
-from services.protection.stores.probes import clock_ahead, conditional_writes
+from services.protection.stores.probes import clock_ahead, conditional_writes, kms_key_fits
 
 MOST_SKEW = timedelta(minutes=1)
 """S3 refuses requests at fifteen; long before that, ids and ages are wrong."""
@@ -134,6 +136,28 @@ def _second(ctx: Context) -> tuple[Finding, ...]:
     return _ok("second store", f"{store.url} takes, gives back, lists and deletes an object.")
 
 
+def _kms(ctx: Context) -> tuple[Finding, ...]:
+    """Whether what is stored is encrypted with the key that was named."""
+    named = ctx.settings.backup_s3_kms_key
+    fits = kms_key_fits(open_store(ctx.settings)) if named else None
+    if fits is None:
+        return ()
+    used, same = fits
+    if same:
+        return _ok("KMS key", f"The store encrypts with {named}.")
+    if same is None:
+        return _warning(
+            "KMS key",
+            f"The store encrypts with {used}. Whether {named} stands for it can't be compared: "
+            "KMS does not tell these credentials.",
+            "Allow kms:DescribeKey, or write the key's ARN into BACKUP_S3_KMS_KEY.",
+        )
+    raise Misconfigured(
+        f"The store encrypts with {used}, which is not {named}.",
+        "Correct BACKUP_S3_KMS_KEY: the alias may have been pointed at another key.",
+    )
+
+
 def _tools(_ctx: Context) -> tuple[Finding, ...]:
     wanted = {"age": "decrypt", "zstd": "unpack", "sqlite3": "open databases"}
     missing = [f"{name} ({use})" for name, use in wanted.items() if shutil.which(name) is None]
@@ -148,19 +172,24 @@ def _tools(_ctx: Context) -> tuple[Finding, ...]:
 
 def _postgres(ctx: Context) -> tuple[Finding, ...]:
     """The programs that dump and restore, for each database that is on a server."""
-    from services.protection.sources.postgres import tools_for
-
-    urls = {
-        "shop": ctx.settings.shop_database_url,
-        "control": ctx.settings.control_url,
-    }
+    settings = ctx.settings
+    urls = {"shop": settings.shop_database_url, "control": settings.control_url}
+    if settings.drill_database_url is not None:
+        drills = settings.drill_database_url.get_secret_value()
+        urls["test restores"] = normalise_database_url(drills, settings.desk_home)
     found: tuple[Finding, ...] = ()
     for whose, url in urls.items():
         if sqlite_file(url) is None:
-            tools = tools_for(url, ctx.settings.postgres_tools)
-            said = f"PostgreSQL {tools.version} in {tools.folder} fits the server ({whose})."
-            found += _ok("dump tools", said)
+            found += _taken(ctx, "dump tools", partial(_fitting, url, whose))
     return found
+
+
+def _fitting(url: str, whose: str, ctx: Context) -> tuple[Finding, ...]:
+    from services.protection.sources.postgres import tools_for
+
+    tools = tools_for(url, ctx.settings.postgres_tools)
+    said = f"PostgreSQL {tools.version} in {tools.folder} fits the server ({whose})."
+    return _ok("dump tools", said)
 
 
 def wal_reset_bug(version: tuple[int, ...]) -> bool:
@@ -262,6 +291,7 @@ _LOOKS: tuple[tuple[str, Look], ...] = (
     ("control database", _control),
     ("shop database", _shop),
     ("store", _store),
+    ("KMS key", _kms),
     ("second store", _second),
     ("keys", _keys),
     ("sqlite", _sqlite),

@@ -29,6 +29,7 @@ from services.protection import checkup
 from services.protection.checkup import State, wal_reset_bug
 from services.protection.sealing import keymaking
 from services.protection.sealing.keys import identities, keys_of, matches
+from services.protection.sources import pg_tools
 from tests.services.test_encryption import made, with_settings
 from tests.services.test_signing import NEW, path_of
 from tests.stores.faulty import closed_port
@@ -103,12 +104,17 @@ def test_every_thing_that_is_wrong_is_found_in_one_go(ctx, tmp_path):
             State.FAILED,
             "can't be read",
         ),
-        ({"backup_copy_url": "file:/nowhere"}, "second store", State.FAILED, "no backup folder"),
     ],
 )
 def test_what_the_keys_and_stores_are_is_said(ctx, shop, changed, name, state, said):
     finding = found(with_settings(ctx, **changed))[name]
     assert (finding.state, said in finding.said) == (state, True)
+
+
+def test_of_the_second_store_its_own_setting_is_named(ctx, shop):
+    finding = found(with_settings(ctx, backup_copy_url="file:/nowhere"))["second store"]
+    assert finding.state is State.FAILED and "no backup folder" in finding.said
+    assert "BACKUP_COPY_URL" in finding.hint and "BACKUP_STORE_URL" not in finding.hint
 
 
 def test_an_identity_that_others_can_read_is_told(ctx, shop, tmp_path):
@@ -342,7 +348,7 @@ def test_the_command_signs_and_tells_what_it_refused(ctx, shop, operator):
     assert code == EXIT_USAGE and "BACKUP_SIGNING_KEY" in answer["error"]
 
 
-def test_databases_on_a_server_need_programs_that_fit_it(postgres_server, tmp_path):
+def test_databases_on_a_server_need_programs_that_fit_it(postgres_server, tmp_path, monkeypatch):
     ctx = open_context(
         load_settings(
             env_file=tmp_path / "none.env",
@@ -355,6 +361,13 @@ def test_databases_on_a_server_need_programs_that_fit_it(postgres_server, tmp_pa
     try:
         findings = found(ctx)
         assert findings["dump tools"].state is State.OK
+        before = pg_tools.installed
+        monkeypatch.setattr(pg_tools, "installed", lambda _folders: [])
+        missing = [each for each in checkup.check(ctx) if each.name == "dump tools"]
+        # Each database is looked at, also where the one before has none that fit.
+        assert [each.state for each in missing] == [State.FAILED, State.FAILED]
+        assert f"version {postgres_server.version} fit it" in missing[1].said
+        monkeypatch.setattr(pg_tools, "installed", before)
         assert findings["shop database"].state is findings["control database"].state is State.OK
         assert "the desk's own is in it" not in findings["sqlite"].said
     finally:

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import io
 import random
+from base64 import b64encode
 from datetime import UTC, datetime, timedelta
+from hashlib import md5
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from botocore.awsrequest import AWSResponse
 
 from services.core.errors import Broken, Misconfigured
 from services.protection.stores import open_store
 from services.protection.stores.probes import clock_ahead, conditional_writes
-from services.protection.stores.s3_client import S3Place
-from services.protection.stores.s3_encryption import asked_for, require_done
+from services.protection.stores.s3 import S3Store
+from services.protection.stores.s3_client import S3Place, place_of
+from services.protection.stores.s3_encryption import asked_for, compared, require_done
 from tests.servers import ACCESS_KEY, SECRET_KEY
 from tests.stores.faulty import answering
 
@@ -147,6 +152,27 @@ def test_what_the_server_says_is_held_against_what_was_asked(asked, answer, fits
             require_done(full(asked), full(answer), "data/x", "s3://b")
 
 
+def test_which_key_an_alias_stands_for_is_asked_and_otherwise_said_to_be_unknown(
+    moto_server, rclone_server, s3_settings, bucket, kms_key
+):
+    import boto3
+
+    session = boto3.session.Session(ACCESS_KEY, SECRET_KEY, region_name="us-east-1")
+    alias = f"alias/{bucket}"
+    kms = session.client("kms", endpoint_url=moto_server.endpoint)
+    kms.create_alias(AliasName=alias, TargetKeyId=kms_key)
+    other = kms.create_key()["KeyMetadata"]["Arn"]
+
+    def held_against(server: Any, found: str) -> bool | None:
+        more = {"backup_s3_encryption": "sse-kms", "backup_s3_kms_key": alias}
+        settings = s3_settings(server, bucket, **more)
+        return compared(settings, place_of(settings), found)
+
+    assert held_against(moto_server, kms_key) is held_against(moto_server, alias) is True
+    assert held_against(moto_server, other) is False
+    assert held_against(rclone_server, kms_key) is None
+
+
 def test_amazon_is_asked_for_its_own_encryption_by_default(s3_settings, moto_server):
     settings = s3_settings(moto_server, "b")
     assert asked_for(settings, S3Place("b", "")) == {"ServerSideEncryption": "AES256"}
@@ -186,3 +212,49 @@ def test_a_clock_that_is_wrong_is_told_by_how_much_and_which_way(store, hours):
     ahead = clock_ahead(store, lambda: datetime.now(UTC) + skew)
     assert abs(ahead - skew) < timedelta(seconds=30)
     assert list(store.list("")) == []
+
+
+def _text(value: bytes | str) -> str:
+    return value.decode() if isinstance(value, bytes) else str(value)
+
+
+def _uploads_of(store: S3Store, data: bytes) -> list[dict[str, str]]:
+    """Headers of each upload that a store sends; nothing leaves this machine."""
+    sent: list[dict[str, str]] = []
+
+    def answer(request: Any, **_more: Any) -> AWSResponse:
+        told = {"Last-Modified": "Sun, 22 Nov 2026 09:00:00 GMT", "ETag": "x"}
+        body = b"<I><UploadId>u</UploadId></I>" if request.method == "POST" else b""
+        if request.method == "PUT":
+            # botocore gives some of them as bytes.
+            sent.append({name.lower(): _text(value) for name, value in request.headers.items()})
+        elif request.method == "HEAD":
+            told |= {"Content-Length": str(len(data)), "x-amz-server-side-encryption": "AES256"}
+        raw = SimpleNamespace(stream=lambda **_more: iter([body]))
+        return AWSResponse(request.url, 200, told, raw)
+
+    events = store._client.meta.events
+    events.register("before-send.s3", answer, "answer")
+    try:
+        store.put("data/x", io.BytesIO(data))
+    finally:
+        events.unregister("before-send.s3", unique_id="answer")
+    return sent
+
+
+@pytest.mark.parametrize("data", [SMALL, LARGE], ids=["small", "parts"])
+def test_every_upload_carries_the_checksum_that_object_lock_demands(
+    s3_settings, moto_server, monkeypatch, data
+):
+    monkeypatch.setenv("AWS_REQUEST_CHECKSUM_CALCULATION", "when_required")
+    settings = s3_settings(moto_server, "locked")
+    elsewhere = _uploads_of(
+        S3Store(S3Place("locked", "", endpoint="http://[::1]:9"), settings), data
+    )
+    assert len(elsewhere) == (1 if data is SMALL else 2)
+    parts = [data] if data is SMALL else [data[: 8 << 20], data[8 << 20 :]]
+    digests = {b64encode(md5(part).digest()).decode() for part in parts}
+    assert {headers["content-md5"] for headers in elsewhere} == digests
+    amazon = _uploads_of(S3Store(S3Place("locked", "", region="eu-central-1"), settings), data)
+    assert len(amazon) == len(elsewhere)
+    assert all("x-amz-checksum-crc32" in str(headers) for headers in amazon)

@@ -25,7 +25,7 @@ from services.protection.stores.s3_bucket import (
     Unsupported,
 )
 from services.protection.stores.s3_client import HURRIED, Patience, S3Place, place_of
-from services.protection.stores.s3_encryption import asked_for
+from services.protection.stores.s3_encryption import asked_for, compared
 from services.protection.stores.s3_lifecycle import (
     OLD_VERSION_DAYS,
     Rule,
@@ -240,13 +240,17 @@ def _encrypted(settings: Settings, place: S3Place, bucket: Bucket) -> Line:
     now = words.encryption(bucket.encryption, bucket.kms_key)
     # What somebody chose is not made weaker by a default.
     chosen = settings.backup_s3_encryption == "auto" and bool(bucket.encryption)
-    good = chosen or (bucket.encryption == wanted and (not key or bucket.kms_key == key))
+    # Where KMS does not tell which key an alias stands for, nothing speaks against the bucket's.
+    same = not key or (wanted == bucket.encryption and compared(settings, place, bucket.kms_key))
+    good = chosen or (bucket.encryption == wanted and same is not False)
     return _line(
         bucket,
         Item.ENCRYPTION,
         now,
         words.encryption(wanted, key),
-        words.WHY[Item.ENCRYPTION] if wanted else "BACKUP_S3_ENCRYPTION does not ask for it here.",
+        (words.UNCOMPARED if same is None else words.WHY[Item.ENCRYPTION])
+        if wanted
+        else "BACKUP_S3_ENCRYPTION does not ask for it here.",
         good=good,
         off=not wanted,
     )

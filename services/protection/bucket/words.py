@@ -40,6 +40,10 @@ NO_LOCK = (
     "OBJECT_LOCK_DAYS asks for it, but this bucket was made without Object Lock. Make a bucket "
     "that has it, or switch it on at AWS first."
 )
+UNCOMPARED = (
+    "Whether the bucket's key is the one that the alias stands for can't be compared: these "
+    "credentials may not ask KMS (kms:DescribeKey)."
+)
 CLASS = {
     "GLACIER_IR": ("Glacier Instant Retrieval", "readable at once, for a fee"),
     "GLACIER": ("Glacier Flexible Retrieval", "brought back in minutes to hours"),

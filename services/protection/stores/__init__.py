@@ -6,7 +6,7 @@ from pathlib import Path
 
 from services.core.errors import Misconfigured
 from services.core.settings import Settings
-from services.protection.stores.base import Store
+from services.protection.stores.base import COPY_SETTING, STORE_SETTING, Store
 from services.protection.stores.places import COPY, STORE, require_apart
 
 
@@ -23,18 +23,19 @@ def open_store(settings: Settings, *, hurried: bool = False, place: str = STORE)
         Misconfigured: the address can't be used; or there is no second store, or it is the
             first one.
     """
+    named = STORE_SETTING
     if place == COPY:
-        settings = as_the_only_store(settings)
+        settings, named = as_the_only_store(settings), COPY_SETTING
     url = settings.store_url
     if url.startswith("s3://"):
         from services.protection.stores.s3 import S3Store
         from services.protection.stores.s3_client import HURRIED
 
-        return S3Store.from_settings(settings, HURRIED if hurried else None)
+        return S3Store.from_settings(settings, HURRIED if hurried else None, named)
     from services.protection.stores.local import LocalStore
 
     folder = Path(url.removeprefix("file:"))
-    return LocalStore(folder, create=folder.is_relative_to(settings.desk_home))
+    return LocalStore(folder, create=folder.is_relative_to(settings.desk_home), named=named)
 
 
 def as_the_only_store(settings: Settings) -> Settings:

@@ -21,6 +21,10 @@ _MAX_KEY_BYTES = 900  # S3 allows 1,024 together with the store's prefix
 _MAX_PART_BYTES = 255  # what file systems allow
 
 
+STORE_SETTING, COPY_SETTING = "BACKUP_STORE_URL", "BACKUP_COPY_URL"
+"""What holds the address of the first and of the second store."""
+
+
 class Readable(Protocol):
     """Anything that gives bytes until it gives none; a file, a pipe, a `PackingReader`."""
 
@@ -67,6 +71,12 @@ class Tier(enum.StrEnum):
     EXPEDITED = "expedited"
     STANDARD = "standard"
     BULK = "bulk"
+
+    @property
+    def faster(self) -> tuple[Tier, ...]:
+        """The tiers that are quicker than this one."""
+        every = tuple(Tier)
+        return every[: every.index(self)]
 
 
 class Store(Protocol):
@@ -126,8 +136,11 @@ class Store(Protocol):
             KeyError: there is no such object.
         """
 
-    def request_retrieval(self, key: str, tier: Tier, days: int) -> None:
+    def request_retrieval(self, key: str, tier: Tier, days: int, *, faster: bool = False) -> None:
         """Ask for a readable copy of an archived object, for so many days.
+
+        Args:
+            faster: of one that was asked for already, by a slower tier.
 
         No error where it is readable or was asked for already; a copy that is there is
         kept for `days` from now.

@@ -17,6 +17,7 @@ from typing import Any, BinaryIO
 from services.core.errors import Broken, DeskError, Invalid, Misconfigured, Transient
 from services.protection.stores.base import (
     PIECE,
+    STORE_SETTING,
     Access,
     ArchiveState,
     Readable,
@@ -43,8 +44,9 @@ class LocalStore:
             because an empty mount point is not the disk that should be mounted there.
     """
 
-    def __init__(self, root: Path, *, create: bool = False) -> None:
+    def __init__(self, root: Path, *, create: bool = False, named: str = STORE_SETTING) -> None:
         self._root = root
+        self._named = named
         self._create = create
 
     @property
@@ -123,7 +125,7 @@ class LocalStore:
             raise KeyError(key)
         return ArchiveState(Access.READABLE)
 
-    def request_retrieval(self, key: str, tier: Tier, days: int) -> None:
+    def request_retrieval(self, key: str, tier: Tier, days: int, *, faster: bool = False) -> None:
         """See `Store.request_retrieval`; there is nothing to ask for."""
         self.archive_state(key)
 
@@ -182,7 +184,7 @@ class LocalStore:
             if not self._root.is_dir():
                 raise Misconfigured(
                     f"There is no backup folder at {self._root}; nothing was changed.",
-                    "Make it, mount the disk that holds it, or correct BACKUP_STORE_URL.",
+                    f"Make it, mount the disk that holds it, or correct {self._named}.",
                 )
         return self._root
 
@@ -247,8 +249,7 @@ class LocalStore:
         if error.errno in _FORBIDDEN:
             return Misconfigured(
                 f"{where}; nothing was changed.",
-                "Give the account that runs the desk permission there, "
-                "or correct BACKUP_STORE_URL.",
+                f"Give the account that runs the desk permission there, or correct {self._named}.",
             )
         if error.errno in _IN_THE_WAY:
             return Misconfigured(

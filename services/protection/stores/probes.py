@@ -41,3 +41,19 @@ def conditional_writes(store: Store) -> bool | None:
     if not isinstance(store, S3Store):
         return None
     return store.refuses_to_replace(f"desk-check/{secrets.token_hex(8)}")
+
+
+def kms_key_fits(store: Store) -> tuple[str, bool | None] | None:
+    """The KMS key that the store encrypts with, and whether it is the one that is configured.
+
+    Returns:
+        None for a folder. Whether it is the one: None where that can't be told.
+
+    Raises:
+        what the store's own methods raise.
+    """
+    from services.protection.stores.s3 import S3Store
+
+    if not isinstance(store, S3Store):
+        return None
+    return store.kms_key_fits(f"desk-check/{secrets.token_hex(8)}")

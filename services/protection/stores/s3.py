@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import io
 import logging
 from collections import deque
@@ -17,6 +19,7 @@ from services.core.settings import Settings
 from services.protection.stores.base import (
     OUR_FOLDERS,
     PIECE,
+    STORE_SETTING,
     ArchiveState,
     Readable,
     StoredObject,
@@ -34,7 +37,7 @@ from services.protection.stores.s3_client import (
     place_of,
     s3_errors,
 )
-from services.protection.stores.s3_encryption import asked_for, require_done
+from services.protection.stores.s3_encryption import asked_for, compared, require_done
 
 log = logging.getLogger("desk.store")
 
@@ -60,13 +63,18 @@ class S3Store:
         self._encrypted = asked_for(settings, place)
 
     @classmethod
-    def from_settings(cls, settings: Settings, patience: Patience | None = None) -> S3Store:
+    def from_settings(
+        cls, settings: Settings, patience: Patience | None = None, named: str = STORE_SETTING
+    ) -> S3Store:
         """The store that `s3://BUCKET/PREFIX` names.
+
+        Args:
+            named: the setting that holds the address, for errors.
 
         Raises:
             Misconfigured: it names no bucket.
         """
-        return cls(place_of(settings, patience), settings)
+        return cls(place_of(settings, patience, named), settings)
 
     @property
     def url(self) -> str:
@@ -84,7 +92,9 @@ class S3Store:
         first = _fill(source, _part_size(1))
         if len(first) < _part_size(1):
             with self._errors():
-                self._client.put_object(**name, Body=first, **self._encrypted)
+                self._client.put_object(
+                    **name, Body=first, **self._encrypted, **self._checksum(first)
+                )
             size = len(first)
         else:
             size = self._put_parts(name, first, source)
@@ -143,6 +153,20 @@ class S3Store:
         finally:
             self.delete(key)
 
+    def kms_key_fits(self, key: str) -> tuple[str, bool | None]:
+        """The KMS key that the server uses, tried with an object of our own, and whether it is
+        the one that was named; None where that can't be told.
+
+        Raises:
+            what `put` raises.
+        """
+        self.put(key, io.BytesIO(b"which key?"))
+        try:
+            used = str((self._head(key) or {}).get("SSEKMSKeyId", ""))
+        finally:
+            self.delete(key)
+        return used, compared(self._settings, self._place, used)
+
     def list(self, prefix: str) -> Iterator[StoredObject]:
         """See `Store.list`."""
         ours = self._place.prefix
@@ -171,9 +195,9 @@ class S3Store:
         with self._errors(key):
             return state_of(self._client.head_object(**self._name(key)))
 
-    def request_retrieval(self, key: str, tier: Tier, days: int) -> None:
+    def request_retrieval(self, key: str, tier: Tier, days: int, *, faster: bool = False) -> None:
         """See `Store.request_retrieval`."""
-        ask_for(self._place, self._client, self._name(key), key, tier, days)
+        ask_for(self._place, self._client, self._name(key), key, tier, days, faster=faster)
 
     @cached_property
     def _client(self) -> Any:
@@ -232,9 +256,21 @@ class S3Store:
         self, name: dict[str, str], upload: str, number: int, body: bytes
     ) -> dict[str, Any]:
         with self._errors():
-            sent = self._client.upload_part(**name, UploadId=upload, PartNumber=number, Body=body)
+            sent = self._client.upload_part(
+                **name, UploadId=upload, PartNumber=number, Body=body, **self._checksum(body)
+            )
         checksums = {field: sent[field] for field in _CHECKSUMS if field in sent}
         return {"PartNumber": number, "ETag": sent["ETag"], **checksums}
+
+    def _checksum(self, body: bytes) -> dict[str, str]:
+        """What a server checks an upload by: one with Object Lock takes none without it.
+
+        Amazon gets a newer one from boto3; what every other server knows is this.
+        """
+        if self._place.is_aws:
+            return {}
+        digest = hashlib.md5(body, usedforsecurity=False).digest()
+        return {"ContentMD5": base64.b64encode(digest).decode()}
 
     def _abort(self, name: dict[str, str], upload: str) -> None:
         try:

@@ -37,14 +37,21 @@ def state_of(head: dict[str, Any]) -> ArchiveState:
 
 
 def ask_for(
-    place: S3Place, client: Any, name: dict[str, str], key: str, tier: Tier, days: int
+    place: S3Place,
+    client: Any,
+    name: dict[str, str],
+    key: str,
+    tier: Tier,
+    days: int,
+    *,
+    faster: bool = False,
 ) -> None:
     """Ask for a readable copy of one object; see `Store.request_retrieval`."""
     from botocore.exceptions import ClientError
 
     with s3_errors(place, key):
         state = state_of(client.head_object(**name))
-        if state.access is Access.RETRIEVING:
+        if state.access is Access.RETRIEVING and not faster:
             return
         if state.access is Access.READABLE and state.ready_until is None:
             return

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 from services.core.errors import Archived, Broken, DeskError, Misconfigured, Transient
 from services.core.settings import Settings, mask_url
+from services.protection.stores.base import STORE_SETTING
 
 _AWS_HOSTS = (".amazonaws.com", ".amazonaws.com.cn")
 _KEYS = {"InvalidAccessKeyId", "SignatureDoesNotMatch", "InvalidToken", "ExpiredToken"}
@@ -47,6 +48,7 @@ class S3Place:
     endpoint: str | None = None  # a server that is not AWS
     region: str | None = None
     patience: Patience = Patience()
+    named: str = STORE_SETTING
 
     @property
     def url(self) -> str:
@@ -61,8 +63,13 @@ class S3Place:
         )
 
 
-def place_of(settings: Settings, patience: Patience | None = None) -> S3Place:
+def place_of(
+    settings: Settings, patience: Patience | None = None, named: str = STORE_SETTING
+) -> S3Place:
     """Take the bucket, prefix and endpoint out of the settings.
+
+    Args:
+        named: the setting that holds the address, for errors.
 
     Raises:
         Misconfigured: the address names no bucket.
@@ -71,7 +78,7 @@ def place_of(settings: Settings, patience: Patience | None = None) -> S3Place:
     prefix = prefix.strip("/")
     if not bucket or any(part in ("", ".", "..") for part in prefix.split("/") if prefix):
         raise Misconfigured(
-            f"BACKUP_STORE_URL holds {mask_url(settings.store_url)!r}, which names no place.",
+            f"{named} holds {mask_url(settings.store_url)!r}, which names no place.",
             "Write it as s3://BUCKET or s3://BUCKET/PREFIX.",
         )
     # Both are botocore's own variables: what its chain would use decides how we speak.
@@ -86,10 +93,11 @@ def place_of(settings: Settings, patience: Patience | None = None) -> S3Place:
         endpoint or None,
         settings.aws_region,
         patience or Patience(),
+        named,
     )
 
 
-def make_client(place: S3Place, settings: Settings) -> Any:
+def make_client(place: S3Place, settings: Settings, service: str = "s3") -> Any:
     """A client of its own session, so that nothing in this process is configured globally.
 
     It is made once for a place and its credentials: that takes a third of a second, and a
@@ -108,15 +116,20 @@ def make_client(place: S3Place, settings: Settings) -> Any:
         settings.aws_access_key_id,
         _plain(settings.aws_secret_access_key),
         _plain(settings.aws_session_token),
+        service,
     )
 
 
 @lru_cache(maxsize=4)
-def _client(place: S3Place, key_id: str | None, secret: str | None, token: str | None) -> Any:
+def _client(
+    place: S3Place, key_id: str | None, secret: str | None, token: str | None, service: str
+) -> Any:
     import boto3
     from botocore.config import Config
 
-    special: dict[str, Any] = {}
+    # Said here, so that no variable of the machine takes it away: a bucket with Object Lock
+    # refuses what comes without a checksum.
+    special: dict[str, Any] = {"request_checksum_calculation": "when_supported"}
     if not place.is_aws:
         # Servers that are not AWS know neither bucket host names nor the newer checksums.
         special = {
@@ -139,7 +152,10 @@ def _client(place: S3Place, key_id: str | None, secret: str | None, token: str |
             aws_session_token=token,
             region_name=place.region or (None if place.is_aws else "us-east-1"),
         )
-        return session.client("s3", endpoint_url=place.endpoint, config=config)
+        # Amazon's keys are another service; a server that is all of it has one address.
+        endpoint = None if place.is_aws and service != "s3" else place.endpoint
+        clients: Any = session.client
+        return clients(service, endpoint_url=endpoint, config=config)
 
 
 @contextmanager
@@ -196,7 +212,8 @@ def _answered(place: S3Place, error: Any, key: str | None) -> DeskError:
     if code in ("NoSuchBucket", "404", "NotFound", "NoSuchKey"):
         return Misconfigured(
             f"There is no bucket {place.bucket} {_at(place)} {said}. Nothing was changed.",
-            "Create the bucket, or correct BACKUP_STORE_URL (or S3_BACKUP_BUCKET).",
+            f"Create the bucket, or correct {place.named}"
+            + (" (or S3_BACKUP_BUCKET)." if place.named == STORE_SETTING else "."),
         )
     if code in _KEYS:
         return Misconfigured(
@@ -272,7 +289,7 @@ def _unanswered(place: S3Place, error: Exception) -> DeskError:
     ):
         return Misconfigured(
             f"The store {place.url} can't be used as it is set ({kind}). Nothing was sent.",
-            "Check BACKUP_STORE_URL, AWS_REGION, AWS_ENDPOINT_URL_S3 and the AWS profile.",
+            f"Check {place.named}, AWS_REGION, AWS_ENDPOINT_URL_S3 and the AWS profile.",
         )
     if isinstance(error, boto.SSLError):
         return Misconfigured(

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
-from services.core.errors import Broken
+from services.core.errors import Broken, DeskError
 from services.core.settings import Settings
-from services.protection.stores.s3_client import S3Place
+from services.protection.stores.s3_client import S3Place, make_client
+
+log = logging.getLogger("desk.store")
 
 _AES, _KMS = "AES256", "aws:kms"
 
@@ -50,10 +53,41 @@ def require_done(asked: dict[str, str], head: dict[str, Any], key: str, url: str
     )
 
 
+def compared(settings: Settings, place: S3Place, found: str) -> bool | None:
+    """Whether a key that the server names is the one in BACKUP_S3_KMS_KEY.
+
+    S3 answers with a key's ARN. Which key an alias stands for, KMS says to who may ask it
+    (`kms:DescribeKey`).
+
+    Returns:
+        None where it may not be asked.
+    """
+    asked = settings.backup_s3_kms_key or ""
+    if asked == found or not _is_alias(asked) or not found:
+        return _is_key(asked, found)
+    stands_for = _key_of(settings, place, asked)
+    return None if stands_for is None else _is_key(stands_for, found)
+
+
+def _key_of(settings: Settings, place: S3Place, alias: str) -> str | None:
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    try:
+        answer = make_client(place, settings, "kms").describe_key(KeyId=alias)
+    except (BotoCoreError, ClientError, DeskError) as error:
+        log.info("KMS does not say which key %s is: %s", alias, type(error).__name__)
+        return None
+    return str(answer["KeyMetadata"]["Arn"])
+
+
+def _is_alias(key: str) -> bool:
+    return bool(key.partition("alias/")[1])
+
+
 def _is_key(asked: str, found: str) -> bool:
-    """S3 answers with the key's ARN; an alias can't be told from it."""
+    """An alias can't be told from an ARN alone."""
     if not asked:
         return True
-    if asked.partition("alias/")[1]:
+    if _is_alias(asked):
         return bool(found)
     return found == asked or found.rpartition("/")[2] == asked.rpartition("/")[2]
