@@ -26,6 +26,7 @@ from services.core.context import Context, open_context
 from services.core.errors import Archived, Conflict, Invalid, Misconfigured
 from services.core.settings import Settings, load_settings
 from services.knowledge import transfer
+from services.protection.archive.objects import require_pictures
 from services.protection.index import catalog
 from services.protection.model import PROTECTION_LOCK, Part
 from services.protection.reading import require_openable, require_way_back
@@ -78,6 +79,8 @@ def preview(
     require_way_back(ctx)
     try:
         with words():
+            if Part.IMAGES in parts:
+                require_pictures(ctx, store, manifest)
             return make_plan(ctx, store, manifest, parts, lambda: _live_document(ctx), watcher)
     except Archived as error:
         # The object may be one that it shares with an earlier snapshot, and is named for that.
@@ -124,7 +127,7 @@ def undo_offer(ctx: Context, actor: Actor) -> UndoOffer | None:
     """
     require(actor, Permission.BACKUP_VIEW)
     recover(ctx)
-    return newest_undoable(ctx)
+    return newest_undoable(restoring.where_undone(ctx))
 
 
 def start_undo(ctx: Context, actor: Actor, offer: UndoOffer) -> jobs.Job:
@@ -137,9 +140,9 @@ def start_undo(ctx: Context, actor: Actor, offer: UndoOffer) -> jobs.Job:
         Conflict: the offer is no longer the newest.
         Busy: a backup or another restore is running.
     """
-    plan = _undo(ctx, actor, offer)
-    job = _queue(ctx, actor, plan, plan.word, undo_of=offer.job_id)
-    return doors.begin(ctx, job, "restore")
+    plan, there = _undo(ctx, actor, offer), restoring.where_undone(ctx)
+    job = _queue(there, actor, plan, plan.word, undo_of=offer.job_id)
+    return doors.begin(there, job, "restore")
 
 
 def recover(ctx: Context) -> list[Recovery]:
@@ -149,21 +152,22 @@ def recover(ctx: Context) -> list[Recovery]:
 
 def _undo(ctx: Context, actor: Actor, offer: UndoOffer) -> RestorePlan:
     require(actor, Permission.RESTORE)
-    newest = newest_undoable(ctx)
+    there = restoring.where_undone(ctx)
+    newest = newest_undoable(there)
     if newest is None or newest.job_id != offer.job_id:
         raise Conflict(
             "Another restore ended since you looked; nothing was started.",
             "Look at the newest restore, then undo that one if you want to.",
         )
-    manifest = catalog.load_manifest(ctx, open_store(ctx.settings), offer.safety_id)
-    return undo_plan(ctx, offer, manifest)
+    manifest = catalog.load_manifest(there, open_store(there.settings), offer.safety_id)
+    return undo_plan(there, offer, manifest)
 
 
 def _queue(
     ctx: Context, actor: Actor, plan: RestorePlan, typed: str, *, undo_of: str = ""
 ) -> jobs.Job:
     require(actor, Permission.RESTORE)
-    return restoring.queue(ctx, actor, plan, typed, undo_of)
+    return restoring.queue(ctx, plan, actor, typed, undo_of)
 
 
 def _work_off(ctx: Context, job: jobs.Job, watcher: doors.Watcher) -> jobs.Job:
@@ -302,7 +306,8 @@ def _headless(ctx: Context, options: argparse.Namespace) -> dict[str, Any]:
     actor = command_line_actor()
     for found in recover(ctx):
         print(found.message, found.hint, file=sys.stderr)
-    if COPY in (options.place, options.source):
+    here, ctx = ctx, restoring.where_undone(ctx) if options.undo else ctx
+    if ctx is not here or COPY in (options.place, options.source):
         index_copies(ctx, open_store(ctx.settings))
     else:
         # A machine set up anew knows no snapshot: the store does.

@@ -133,7 +133,9 @@ def _parser() -> argparse.ArgumentParser:
         each.add_argument("snapshot", metavar="ID", help="an id, or latest")
         each.add_argument("--days", type=int, default=3, help="how long the copy stays; 3")
     retrieve.add_argument(
-        "--tier", default=Tier.STANDARD.value, choices=[each.value for each in Tier]
+        "--tier",
+        choices=[each.value for each in Tier],
+        help="how quickly; standard. A running one can be made faster, at the full price",
     )
     retrieve.add_argument("--wait", action="store_true", help="stay until it can be read")
     retrieve.add_argument("--every", type=float, default=WAIT_SECONDS, help=argparse.SUPPRESS)
@@ -198,11 +200,14 @@ def _command_retrieve(
         for each in archive.poll(ctx, store, everything=True)
         if each.snapshot_id == snapshot_id and each.state is RetrievalState.WAITING
     ]
+    running = waiting[0] if waiting else None
+    # Without a word about it, what runs is not made dearer.
+    tier = Tier(options.tier) if options.tier else running.tier if running else Tier.STANDARD
     # Started again, the command goes on waiting for what was asked for before.
-    if waiting and options.wait:
-        retrieval = waiting[0]
+    if running and options.wait and tier not in running.tier.faster:
+        retrieval = running
     else:
-        retrieval = request_retrieval(ctx, actor, snapshot_id, Tier(options.tier), options.days)
+        retrieval = request_retrieval(ctx, actor, snapshot_id, tier, options.days)
     if not options.json:
         print(_line(retrieval), flush=True)
     if options.wait and retrieval.state is RetrievalState.WAITING and not options.json:

@@ -132,7 +132,7 @@ def test_pictures_that_snapshots_share_are_sent_once(desk, operator):
 KILLED = """
 import os, signal, sys
 sys.path.insert(0, sys.argv[1])
-from services import monitor, replication, restore
+from services import monitor, replication
 from services.protection.stores import local
 left = int(sys.argv[2])
 put = local.LocalStore.put

@@ -67,3 +67,15 @@ class Options:
     retrieval: Retrieval | None  # the newest one
     ready_until: datetime | None
     reading_cost: float  # of GLACIER_IR, US dollars, an estimate
+
+    @property
+    def running(self) -> Retrieval | None:
+        """The retrieval that it is on its way by."""
+        waits = self.retrieval is not None and self.retrieval.state is RetrievalState.WAITING
+        return self.retrieval if waits else None
+
+    @property
+    def faster(self) -> tuple[Offer, ...]:
+        """What a running retrieval can be changed to, each at its full price."""
+        running = self.running
+        return tuple(each for each in self.offers if running and each.tier in running.tier.faster)

@@ -12,7 +12,7 @@ import secrets
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import insert, select, update
+from sqlalchemy import delete, insert, select, update
 
 from db.control import retrievals
 from db.engine import write
@@ -20,29 +20,13 @@ from services.core import audit
 from services.core.access import Actor, system_actor
 from services.core.context import Context
 from services.core.errors import Broken, Busy, DeskError, Invalid
-from services.protection.archive import fees
-from services.protection.archive.index import (
-    INSTANT_CLASS,
-    as_retrieval,
-    known,
-    put_storage,
-    rows,
-)
-from services.protection.archive.model import (
-    OPEN,
-    Offer,
-    Options,
-    Retrieval,
-    RetrievalState,
-)
+from services.protection.archive.index import as_retrieval, put_storage, rows
+from services.protection.archive.model import OPEN, Offer, Options, Retrieval, RetrievalState
+from services.protection.archive.objects import ask_for, objects_of, states_of
+from services.protection.archive.offers import options_of
 from services.protection.index import catalog
-from services.protection.model import Manifest, Storage
-from services.protection.stores.base import (
-    Access,
-    ArchiveState,
-    Store,
-    Tier,
-)
+from services.protection.model import Storage
+from services.protection.stores.base import Access, Store, Tier
 
 log = logging.getLogger("desk.archive")
 
@@ -64,7 +48,8 @@ def options(ctx: Context, store: Store, snapshot_id: str, days: int = 3) -> Opti
         Transient, Misconfigured: the store can't be read.
     """
     manifest = catalog.load_manifest(ctx, store, snapshot_id)
-    return _options(ctx, manifest, _states(store, manifest), days)
+    held = objects_of(ctx, store, manifest)
+    return options_of(ctx, manifest, held, states_of(store, held), days)
 
 
 def request(
@@ -73,23 +58,31 @@ def request(
     """Ask for every archived object of a snapshot, its shared ones too.
 
     The row is written first: a process that dies in between leaves one that the next look
-    goes on with.
+    goes on with. What is on its way by a slower tier is asked for again by a faster one, which
+    costs as if it were asked for anew; the days stay those that were asked for first.
 
     Raises:
         Invalid: nothing of it is archived, its class has no such tier, or `days` is no
             number of days from 1 to 30.
-        Busy: it was asked for already.
+        Busy: it was asked for already, by this tier or a faster one.
         Transient, Misconfigured: nothing could be asked for.
     """
     if not 1 <= days <= MOST_DAYS:
         raise Invalid(f"A copy can be kept for 1 to {MOST_DAYS} days. Nothing was asked for.")
     manifest = catalog.load_manifest(ctx, store, snapshot_id)
-    found = _options(ctx, manifest, _states(store, manifest), days)
-    if found.retrieval is not None and found.retrieval.state is RetrievalState.WAITING:
-        raise Busy(
-            f"{manifest.id} is being brought back already. Nothing was asked for.",
-            "`python services/store.py poll` says how far it is.",
-        )
+    held = objects_of(ctx, store, manifest)
+    found = options_of(ctx, manifest, held, states_of(store, held), days)
+    running = found.running
+    if running is not None:
+        if tier not in running.tier.faster:
+            raise Busy(
+                f"{manifest.id} is being brought back already ({running.tier.value}). "
+                "Nothing was asked for.",
+                "`python services/store.py poll` says how far it is"
+                + ("; a faster tier can still be asked for." if running.tier.faster else "."),
+            )
+        # S3 takes only the tier of a running one anew, nothing else.
+        days = running.days
     if not found.objects:
         raise Invalid(
             f"Nothing of {manifest.id} lies in an archive: it can be read now.",
@@ -103,11 +96,14 @@ def request(
             "Nothing was asked for.",
             f"Its storage class ({', '.join(found.classes)}) has: {may}.",
         )
-    retrieval = _insert(ctx, actor, manifest.id, offer, found.objects, days)
+    retrieval = _insert(ctx, actor, manifest.id, offer, found.objects, days, running)
     try:
-        _ask(store, manifest, tier, days)
+        ask_for(store, held, tier, days, faster=running is not None)
     except DeskError as error:
-        _end(ctx, retrieval, RetrievalState.FAILED, error.message)
+        if running is None:
+            _end(ctx, retrieval, RetrievalState.FAILED, error.message)
+        else:
+            _go_on(ctx, running, retrieval)
         raise
     return _look_at(ctx, store, retrieval, asked=True)
 
@@ -135,9 +131,10 @@ def poll(ctx: Context, store: Store, *, everything: bool = False) -> tuple[Retri
 def _look_at(ctx: Context, store: Store, retrieval: Retrieval, *, asked: bool = False) -> Retrieval:
     try:
         manifest = catalog.load_manifest(ctx, store, retrieval.snapshot_id)
-        if not asked and retrieval.looked_at is None:
-            _ask(store, manifest, retrieval.tier, retrieval.days)  # whoever began was killed
-        states = _states(store, manifest)
+        held = objects_of(ctx, store, manifest)
+        if not asked and retrieval.looked_at is None:  # whoever began was killed
+            ask_for(store, held, retrieval.tier, retrieval.days, faster=True)
+        states = states_of(store, held)
     except Invalid:
         return _end(ctx, retrieval, RetrievalState.DROPPED, "The snapshot is no longer there.")
     except Broken as error:
@@ -218,8 +215,26 @@ def _changed(
     return as_retrieval(row)
 
 
+def _go_on(ctx: Context, running: Retrieval, failed: Retrieval) -> None:
+    """A faster tier could not be had: what was on its way still is."""
+    state = retrievals.c.state
+    with write(ctx.control) as connection:
+        connection.execute(delete(retrievals).where(retrievals.c.id == failed.id))
+        connection.execute(
+            update(retrievals)
+            .where(retrievals.c.id == running.id, state == RetrievalState.DROPPED.value)
+            .values(state=RetrievalState.WAITING.value)
+        )
+
+
 def _insert(
-    ctx: Context, actor: Actor, snapshot_id: str, offer: Offer, objects: int, days: int
+    ctx: Context,
+    actor: Actor,
+    snapshot_id: str,
+    offer: Offer,
+    objects: int,
+    days: int,
+    running: Retrieval | None,
 ) -> Retrieval:
     values = {
         "id": secrets.token_hex(8),
@@ -251,98 +266,14 @@ def _insert(
             actor,
             "retrieval.request",
             ("snapshot", snapshot_id),
-            f"Asked the archive for {snapshot_id}: {offer.tier.value}, for {days} days, "
-            f"{objects} objects, about ${offer.cost:,.2f}",
+            f"Asked the archive for {snapshot_id}: {offer.tier.value}"
+            + (f" instead of {running.tier.value}" if running else "")
+            + f", for {days} days, {objects} objects, about ${offer.cost:,.2f}",
             details={"tier": offer.tier.value, "days": days, "objects": objects},
         )
         row = connection.execute(select(retrievals).where(retrievals.c.id == values["id"])).one()
     return as_retrieval(row)
 
 
-def _ask(store: Store, manifest: Manifest, tier: Tier, days: int) -> None:
-    for key in _keys(manifest):
-        try:
-            store.request_retrieval(key, tier, days)
-        except KeyError as error:
-            raise _missing(key) from error
-
-
-def _states(store: Store, manifest: Manifest) -> dict[str, ArchiveState]:
-    """
-    Raises:
-        Broken: an object is missing.
-    """
-    found = {}
-    for key in _keys(manifest):
-        try:
-            found[key] = store.archive_state(key)
-        except KeyError as error:
-            raise _missing(key) from error
-    return found
-
-
-def _options(
-    ctx: Context, manifest: Manifest, states: dict[str, ArchiveState], days: int
-) -> Options:
-    sizes: dict[str, tuple[int, int]] = {}
-    instant = largest = 0
-    held = {component.key: component.stored_bytes for component in manifest.components}
-    for key, state in states.items():
-        if state.storage == INSTANT_CLASS:
-            instant += held[key]
-        away = state.access is not Access.READABLE or state.ready_until is not None
-        if away:
-            storage = state.storage if state.storage in fees.RATES else "GLACIER"
-            count, size = sizes.get(storage, (0, 0))
-            sizes[storage] = count + 1, size + held[key]
-            largest = max(largest, held[key])
-    accesses = {state.access for state in states.values()}
-    ends = [state.ready_until for state in states.values() if state.ready_until]
-    storage = (
-        Storage.ARCHIVED
-        if accesses - {Access.READABLE}
-        else Storage.READY
-        if ends
-        else Storage.INSTANT
-        if instant
-        else Storage.STANDARD
-    )
-    newest = known(ctx, manifest.id, 1)
-    return Options(
-        manifest.id,
-        storage,
-        objects=sum(count for count, _ in sizes.values()),
-        stored_bytes=sum(size for _, size in sizes.values()),
-        classes=tuple(sorted(sizes)),
-        offers=_offers(sizes, days, largest),
-        retrieval=newest[0] if newest else None,
-        ready_until=min(ends, default=None) if storage is Storage.READY else None,
-        reading_cost=instant / fees.GIB * fees.INSTANT_PER_GIB,
-    )
-
-
-def _offers(sizes: dict[str, tuple[int, int]], days: int, largest: int) -> tuple[Offer, ...]:
-    classes = frozenset(sizes)
-    offers = []
-    for tier in fees.tiers_of(classes) if sizes else ():
-        rate = fees.slowest(classes, tier)
-        note = ""
-        if tier is Tier.EXPEDITED and largest > fees.EXPEDITED_GLADLY:
-            note = "objects over 250 MB take longer"
-        hours = rate.longest_hours
-        offers.append(Offer(tier, rate.wait, hours, fees.cost(sizes, tier, days), note))
-    return tuple(offers)
-
-
-def _keys(manifest: Manifest) -> list[str]:
-    return sorted({component.key for component in manifest.components})
-
-
 def _minute(moment: datetime) -> str:
     return f"{moment:%Y-%m-%d %H:%M} UTC"
-
-
-def _missing(key: str) -> Broken:
-    return Broken(
-        f"{key} is no longer in the store.", "Use another snapshot; this one is not whole."
-    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from services.core import audit, doors, jobs
@@ -10,12 +11,13 @@ from services.core.context import Context
 from services.core.errors import Conflict, Invalid
 from services.protection.index import catalog
 from services.protection.model import PROTECTION_LOCK
+from services.protection.replication.listing import index_copies
 from services.protection.rescue.execute import SAFETY, Borrowed, restore
 from services.protection.rescue.outcome import Outcome
 from services.protection.rescue.plan import RestorePlan
 from services.protection.rescue.recovery import recover_all
-from services.protection.rescue.undo import KIND
-from services.protection.stores import open_store
+from services.protection.rescue.undo import KIND, newest_undoable
+from services.protection.stores import as_the_only_store, open_store
 
 _PART_WORDS = {
     "database": "the database",
@@ -25,7 +27,7 @@ _PART_WORDS = {
 }
 
 
-def queue(ctx: Context, actor: Actor, plan: RestorePlan, typed: str, undo_of: str) -> jobs.Job:
+def queue(ctx: Context, plan: RestorePlan, actor: Actor, typed: str, undo_of: str) -> jobs.Job:
     """Write the row of a job that carries a plan out; permission is the caller's to check.
 
     Args:
@@ -46,7 +48,7 @@ def queue(ctx: Context, actor: Actor, plan: RestorePlan, typed: str, undo_of: st
         if not found.side:
             # Never a second one on top of what could not be finished or taken back.
             raise Conflict(f"{found.message} No other restore was started.", found.hint)
-    params = {"plan": plan.to_dict(), "undo_of": undo_of}
+    params = {"plan": plan.to_dict(), "undo_of": undo_of, "store": ctx.settings.store_url}
     job = jobs.create(ctx, actor, KIND, lock=PROTECTION_LOCK, params=params)
     parts = sorted(plan.parts)
     audit.note(
@@ -58,6 +60,23 @@ def queue(ctx: Context, actor: Actor, plan: RestorePlan, typed: str, undo_of: st
         details={"job": job.id, "parts": parts, "undo_of": undo_of, "losses": plan.losses},
     )
     return job
+
+
+def where_undone(ctx: Context) -> Context:
+    """The desk as the newest restore saw it.
+
+    One that came from the second store has put its safety snapshot there, and is undone from
+    there without anybody having to say so.
+    """
+    copy = ctx.settings.copy_url
+    ended = (job for job in jobs.recent(ctx, (KIND,)) if (job.result or {}).get("side") == "new")
+    newest = next(ended, None)
+    if newest is None or copy is None or newest.params.get("store") != copy:
+        return ctx
+    there = replace(ctx, settings=as_the_only_store(ctx.settings))
+    if newest_undoable(there) is None:  # a look at the first store has dropped it from the index
+        index_copies(there, open_store(there.settings))
+    return there
 
 
 def who_asked(job: jobs.Job) -> Actor:
