@@ -19,13 +19,17 @@ from typing import Any
 from services.core import audit, doors, jobs, terminal
 from services.core.access import Actor, Permission, command_line_actor, require
 from services.core.context import Context
+from services.core.errors import Invalid
 from services.protection.legacy import job as importing
 from services.protection.legacy import listing
 from services.protection.legacy.model import LegacyPage
 from services.protection.model import PROTECTION_LOCK
+from services.protection.retention import pruning
+from services.protection.stores import open_store
 
 LOCK = PROTECTION_LOCK
 KIND = importing.KIND
+REMOVAL = "legacy removal"
 
 
 def legacy(ctx: Context, actor: Actor) -> LegacyPage:
@@ -68,6 +72,44 @@ def run_adopt(
     return _work_off(ctx, _create(ctx, actor, key, drill), watcher)
 
 
+def remove(ctx: Context, actor: Actor, snapshot_id: str, typed: str) -> jobs.Job:
+    """Remove a snapshot that was made of an old backup; there is no way back.
+
+    The old backup itself stays where the old scripts put it.
+
+    Args:
+        typed: what the person typed to confirm: the snapshot's id.
+
+    Raises:
+        Invalid: there is no such snapshot, it was made here, or something else was typed.
+        Conflict: it is pinned or in use, or there is no other good one.
+        Busy: a backup or a restore is running; names it.
+        Transient, Misconfigured: the store can't be used; retention finishes what was begun.
+    """
+    require(actor, Permission.RETENTION_RUN)
+    row = pruning.require_removable(ctx, snapshot_id)
+    if typed.strip() != row.id:
+        raise Invalid(
+            "What was typed is not what confirms; nothing was deleted.", f"Type {row.id} exactly."
+        )
+    # Not by its bare id, which would say that this job needs it.
+    job = jobs.create(ctx, actor, REMOVAL, lock=LOCK, params={"removes": [row.id]})
+    subject = ("snapshot", row.id)
+
+    def work(handle: jobs.JobHandle) -> dict[str, Any]:
+        handle.step("Removing the backup", 0.0)
+        done = pruning.remove_adopted(ctx, open_store(ctx.settings), row.id)
+        told = f"Removed {row.id}, which was made of a legacy backup"
+        audit.note(ctx, actor, "legacy.remove", subject, told, details=done.to_dict())
+        return done.to_dict()
+
+    def failed(message: str) -> None:
+        told = f"{row.id} was not removed. {message}"
+        audit.note(ctx, actor, "legacy.remove", subject, told, outcome="failed")
+
+    return doors.work_off(ctx, job, work, doors.unwatched, failed)
+
+
 def _create(ctx: Context, actor: Actor, key: str, drill: bool) -> jobs.Job:
     require(actor, Permission.BACKUP_CREATE)
     if drill:
@@ -100,13 +142,19 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("key", nargs="?", help="which, as the list names it; none: list them")
     parser.add_argument("--no-drill", action="store_true", help="without restoring it aside")
+    parser.add_argument(
+        "--remove", metavar="ID", help="remove the snapshot that one became; the old backup stays"
+    )
+    parser.add_argument("--yes", action="store_true", help="do not ask before it is removed")
     terminal.add_json(parser)
     parser.add_argument("--job", metavar="ID", help=argparse.SUPPRESS)
     return parser
 
 
 def _command(ctx: Context, options: argparse.Namespace, answer: dict[str, Any]) -> None:
-    if options.key or options.job:
+    if options.remove:
+        _command_remove(ctx, options, answer)
+    elif options.key or options.job:
         _command_adopt(ctx, options, answer)
     else:
         _command_list(ctx, answer, options.json)
@@ -124,6 +172,17 @@ def _command_adopt(ctx: Context, options: argparse.Namespace, answer: dict[str, 
         proven = "and was restored as a test" if answer.get("passed") else "not verified yet"
         print(f"It is the snapshot {answer['snapshot']} now, {proven}.")
         print(*answer["notes"], sep="\n")
+
+
+def _command_remove(ctx: Context, options: argparse.Namespace, answer: dict[str, Any]) -> None:
+    if not options.yes and (options.json or not sys.stdin.isatty()):
+        raise Invalid("Nobody is there to confirm; nothing was deleted.", "Say --yes.")
+    wanted = options.remove
+    typed = wanted if options.yes else input(f"This is final. Type {wanted} to go on: ")
+    ended = remove(ctx, command_line_actor(), wanted, typed)
+    answer |= {"job": ended.id, "state": ended.state.value, **(ended.result or {})}
+    if not options.json:
+        print(f"Removed {wanted}: {answer['bytes'] / 1e6:,.1f} MB.")
 
 
 def _command_list(ctx: Context, answer: dict[str, Any], as_json: bool) -> None:

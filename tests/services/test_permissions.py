@@ -54,6 +54,7 @@ NEEDS = {
     "services.knowledge.undoing.purge": Permission.KB_PURGE,
     "services.knowledge.undoing.undo": Permission.KB_EDIT,
     "services.legacy.legacy": Permission.BACKUP_VIEW,
+    "services.legacy.remove": Permission.RETENTION_RUN,
     "services.legacy.run_adopt": Permission.BACKUP_CREATE,
     "services.legacy.start_adopt": Permission.BACKUP_CREATE,
     "services.monitor.evaluate": Permission.OVERVIEW_VIEW,

@@ -19,18 +19,20 @@ from sqlalchemy import delete
 from db.control import drills, snapshots
 from db.engine import read, write
 from services.core.context import Context
-from services.core.errors import Conflict
+from services.core.errors import Conflict, Invalid
 from services.core.jobs import JobHandle
 from services.core.remembered import recall, remember
 from services.protection import leftovers
+from services.protection.index import catalog
 from services.protection.manifest import data_key, manifest_key
+from services.protection.model import SnapshotRow
 from services.protection.replication.keeping import give_up
 from services.protection.rescue.boundary import reached
 from services.protection.rescue.recovery import recover_all
 from services.protection.retention import facts as retention_facts
 from services.protection.retention import sweeping
 from services.protection.retention.deleting import Deleting, Pruned
-from services.protection.retention.model import Hold, Policy, PrunePlan
+from services.protection.retention.model import LEGACY_REASON, Hold, Policy, PrunePlan
 from services.protection.retention.pins import pin_key
 from services.protection.retention.plan import plan_prune
 from services.protection.stores.base import Store
@@ -107,6 +109,52 @@ def prune(
     handle.step("Looking for pictures that no backup shows", 0.8)
     sweeping.pictures(ctx, store, deleting, done, old, in_flight=left.in_flight)
     return done, plan
+
+
+def remove_adopted(ctx: Context, store: Store, snapshot_id: str) -> Pruned:
+    """Remove one snapshot that was made of an old backup. No policy ever does; a person may.
+
+    Call it while holding PROTECTION_LOCK. What others share with it stays.
+
+    Raises:
+        Invalid: there is no such snapshot, or it was made here.
+        Conflict: it is pinned or in use, or there is no other good one; nothing was deleted.
+        Transient, Misconfigured: the store can't be used; the next run of retention finishes
+            what was begun.
+    """
+    row = require_removable(ctx, snapshot_id)
+    done = Pruned()
+    shared = retention_facts.shared_keys(ctx)
+    _intend(ctx, [row.id])
+    _remove(ctx, store, Deleting(store, done), row.id, done, shared)
+    if row.id not in done.removed:
+        _finish_intent(ctx, _intended(ctx) - {row.id})
+        raise Conflict(f"{row.id} is needed by now, or the store keeps it; nothing was deleted.")
+    return done
+
+
+def require_removable(ctx: Context, snapshot_id: str) -> SnapshotRow:
+    """See `remove_adopted`, of which this is the first half."""
+    row = catalog.find(ctx, snapshot_id)
+    if row.reason != LEGACY_REASON:
+        raise Invalid(
+            f"{row.id} was not made of an old backup; nothing was deleted.",
+            "Retention removes what was made here, by its policy.",
+        )
+    if row.pin is not None:
+        raise Conflict(
+            f"{row.id} is pinned by {row.pin.by}: {row.pin.note}. Nothing was deleted.",
+            "Take the pin away first.",
+        )
+    if why := retention_facts.in_use(ctx).get(row.id):
+        raise Conflict(f"{row.id} stays: {why}. Nothing was deleted.")
+    others = (each for each in catalog.everything(ctx) if each.id != row.id)
+    if not any(each.read_back_at and not each.verify_error for each in others):
+        raise Conflict(
+            f"{row.id} is the last backup that is known to be whole. Nothing was deleted.",
+            "Make another one first.",
+        )
+    return row
 
 
 def _store_time(ctx: Context, store: Store) -> datetime:
