@@ -1,0 +1,102 @@
+"""History and bin on the knowledge page: seen before it is taken back, never twice by a click."""
+
+from __future__ import annotations
+
+import pytest
+import streamlit as st
+from streamlit.testing.v1 import AppTest, app_test
+
+from services.knowledge import changes, undoing
+from services.knowledge.changes import Delete, Edit
+from services.people import passwords, tickets
+from tests.conftest import person
+from tests.knowledge_base import COLOURS, load, named, state
+from tests.pages.people import (
+    TakenOver,
+    browser_with,
+    context_of,
+    member,
+    open_app,
+    said,
+    token_of,
+)
+from ui import session
+
+
+@pytest.fixture(autouse=True)
+def desk(ctx, shop, monkeypatch):
+    """Pages find the test's desk, with a small knowledge base and somebody in each role."""
+    for name, value in context_of(ctx).items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(passwords, "COST", 4)
+    monkeypatch.setattr(tickets, "_window", tickets._Window(open=True))
+    monkeypatch.setattr(app_test, "PagesManager", TakenOver)
+    st.cache_resource.clear()
+    load(ctx)
+    for role in ("admin", "editor", "manager"):
+        member(role, role)
+    yield session.context()
+    st.cache_resource.clear()
+
+
+def deleted(ctx, key="rust"):
+    entry = named(ctx, person("editor"), COLOURS, key)
+    return changes.save(ctx, person("editor"), [Delete(entry.id, entry.version)])
+
+
+def at_view(view: str) -> AppTest:
+    app = open_app("knowledge")
+    app.segmented_control(key="view").set_value(view).run()
+    assert not app.exception
+    return app
+
+
+def choose(app: AppTest) -> AppTest:
+    """The first row of the table, as the browser says it."""
+    key = app.dataframe[0].proto.id.split("-", 2)[2]  # $$ID-<hash>-<key>
+    app.session_state[key] = {"selection": {"rows": [0], "columns": [], "cells": []}}
+    return app.run()
+
+
+def test_a_deleted_entry_is_found_in_the_bin_and_comes_back(desk):
+    before = state(desk)
+    deleted(desk)
+    with browser_with(token_of("editor")):
+        app = at_view("bin")
+        choose(app)
+        app.button(key="kb_bin_back").click().run()
+        assert not app.exception
+    assert state(desk) == before
+
+
+def test_an_empty_bin_says_what_would_be_in_it(desk):
+    with browser_with(token_of("editor")):
+        assert "waits here, with all its texts" in said(at_view("bin"))
+
+
+def test_only_an_administrator_is_offered_to_purge(desk):
+    deleted(desk)
+    for role, offered in (("editor", False), ("admin", True), ("manager", False)):
+        with browser_with(token_of(role)):
+            app = at_view("bin")
+            choose(app)
+            keys = {button.key for button in app.button}
+            assert ("kb_bin_purge" in keys) is offered
+            assert ("kb_bin_back" in keys) is (role != "manager")
+    assert undoing.deleted(desk, person("admin")).total == 1
+
+
+def test_a_change_set_is_shown_with_what_stays_before_it_is_taken_back(desk):
+    navy = named(desk, person("editor"), COLOURS, "navy")
+    done = changes.save(
+        desk, person("editor"), [Edit(navy.id, navy.version, {"text": navy.body}, {"text": "A."})]
+    )
+    with browser_with(token_of("editor")):
+        app = at_view("history")
+        choose(app)
+        app.button(key=f"kb_undo_{done.id}").click().run()
+        assert not app.exception
+        assert said(app).count("**navy** changed") == 2  # what it did, and what would be
+        app.button(key="kb_undo_do").click().run()
+        assert not app.exception
+    assert named(desk, person("editor"), COLOURS, "navy").body == navy.body
