@@ -147,12 +147,33 @@ def _waiting(snapshot_id: str, retrieval_id: str) -> None:
     row = next((each for each in rows if each.id == retrieval_id), None)
     if row is None or row.state is not RetrievalState.WAITING:
         st.rerun(scope="app")
-    offers = store.retrieval_options(ctx, actor, snapshot_id).offers
-    longest = next((each.longest_hours for each in offers if each.tier is row.tier), None)
+    found = store.retrieval_options(ctx, actor, snapshot_id, row.days)
+    longest = next((each.longest_hours for each in found.offers if each.tier is row.tier), None)
     with st.container(border=True, key=f"retrieval_{row.id}"):
         st.markdown("**:material/hourglass_top: Coming back from the archive**")
         st.progress(row.objects_ready / max(row.objects, 1), text=_there(row))
         st.caption(_since(ctx, row, longest))
+        if found.faster and actor.may(Permission.RESTORE):
+            _hurry(ctx, actor, found, row)
+
+
+def _hurry(ctx: Context, actor: Actor, found: Options, row: Retrieval) -> None:
+    """Faster ways for what is on its way; each costs as if it were asked for anew."""
+    with st.container(horizontal=True, key=f"faster_{row.id}"):
+        for offer in found.faster:
+            if st.button(
+                f"Faster: {_TITLES[offer.tier].lower()}, {offer.wait}, {_money(offer.cost)} more",
+                icon=":material/speed:",
+                key=f"faster_{offer.tier.value}_{row.id}",
+                help="Asks the archive again by a faster tier, at the full price of that tier. "
+                "The copy stays readable for as many days as were asked for first.",
+            ):
+                with shown_errors():
+                    store.request_retrieval(ctx, actor, row.snapshot_id, offer.tier, row.days)
+                    say_after_rerun(
+                        f"Asked for again; it comes back in {offer.wait}.", ":material/speed:"
+                    )
+                    st.rerun(scope="app")
 
 
 def show_row(ctx: Context, row: Retrieval) -> None:

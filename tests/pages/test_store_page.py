@@ -179,6 +179,19 @@ def test_an_archived_backup_offers_ways_back_instead_of_a_preview(cloud, archive
     assert (waiting.tier, waiting.days, waiting.asked_by) == (Tier.STANDARD, 3, "Operator")
 
 
+def test_what_is_on_its_way_can_be_made_faster_with_its_price_before_one_presses(cloud, archived):
+    slow = store.request_retrieval(cloud, person("operator"), archived, Tier.BULK, 4)
+    app = seen("backups", "operator", snapshot=archived)
+    assert not app.exception
+    faster = app.button(key=f"faster_standard_{slow.id}")
+    assert "3 to 5 hours" in faster.label and "US\\$" in faster.label
+    faster.click().run()
+    assert not app.exception
+    newest = archive_index.known(cloud)[0]
+    assert (newest.tier, newest.days, newest.asked_by) == (Tier.STANDARD, 4, "Operator")
+    assert not [key for key in keys_of(app) if str(key).startswith("faster_bulk")]
+
+
 def test_a_backup_that_came_back_can_be_previewed_until_its_time_and_is_offered_anew_after(
     cloud, archived, server, bucket
 ):
