@@ -13,10 +13,12 @@ from pathlib import Path
 
 import pytest
 from pydantic import SecretStr
-from sqlalchemy import select
+from sqlalchemy import insert, select
+from sqlalchemy.exc import IntegrityError
 
 from db.control import alert_changes
-from db.engine import read
+from db.control import alerts as alerts_table
+from db.engine import read, write
 from services import backup, drill, monitor
 from services.core import audit, logs
 from services.core.context import Context, open_context
@@ -141,6 +143,38 @@ def test_each_change_is_sent_once_though_many_processes_deliver_at_once(desk, in
     assert deliveries(desk) == ["delivered", "delivered"]
     notify.deliver(desk)
     assert len(inbox.messages) == 2
+
+
+def test_two_desks_on_postgresql_open_one_alert_and_send_one_message(
+    tmp_path, inbox, clock, postgres_server, admin
+):
+    settings = load_settings(
+        env_file=tmp_path / "none.env",
+        desk_home=tmp_path / "desk",
+        control_database_url=postgres_server.make_database(),
+        alert_urls=inbox.address,
+    )
+    desks = [open_context(settings, clock) for _ in range(3)]
+    ready = threading.Barrier(3)
+
+    def work(one: Context) -> None:
+        ready.wait()
+        alerts.observe(one, [FAILED])
+        notify.deliver(one)
+
+    threads = [threading.Thread(target=work, args=(one,)) for one in desks]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    (alert,) = alerts.standing(desks[0], admin)
+    notify.beat(desks[0], Beat.START)
+    assert inbox.titles == ["At risk: Backup failed"] and deliveries(desks[0]) == ["delivered"]
+    with pytest.raises(IntegrityError), write(desks[0].control) as connection:
+        row = connection.execute(select(alerts_table)).one()._asdict()
+        connection.execute(insert(alerts_table).values({**row, "id": alert.id + 1}))
+    for one in desks:
+        one.close()
 
 
 def test_what_could_not_be_sent_is_kept_and_tried_again_later_and_later(desk, inbox, clock):

@@ -36,6 +36,7 @@ MAY_IMPORT = {
     },
 }
 HEAVY = (
+    "apprise",
     "alembic",
     "boto3",
     "botocore",
