@@ -24,6 +24,8 @@ from db.engine import write
 from services.core import jobs
 from services.core.access import Actor
 from services.core.context import Context, open_context
+from services.core.errors import Broken
+from services.core.settings import Settings
 from services.knowledge.rehearsal import reimport
 from services.protection.manifest import manifest_key, to_json
 from services.protection.model import Component, Manifest
@@ -117,6 +119,25 @@ def furnished_desk(folder: Path, factory: pytest.TempPathFactory, *, vectors: bo
     return desk_as_left(folder, factory, f"everything, vectors: {vectors}", make)
 
 
+def furnished_fixtures(*, vectors: bool) -> tuple[Any, Any, Any]:
+    """The fixtures `desk`, `settings` and `made` of a module whose tests begin with a
+    furnished desk: its backup, its settings, and the same backup once `ctx` opened the desk."""
+
+    @pytest.fixture
+    def desk(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Manifest:
+        return furnished_desk(tmp_path, tmp_path_factory, vectors=vectors)
+
+    @pytest.fixture
+    def settings(desk: Manifest, tmp_path: Path) -> Settings:
+        return desk_settings(tmp_path)
+
+    @pytest.fixture
+    def made(desk: Manifest, ctx: Context) -> Manifest:
+        return desk
+
+    return desk, settings, made
+
+
 def stored(ctx: Context, key: str) -> Path:
     """Where the local store keeps an object."""
     path = Path(ctx.settings.store_url.removeprefix("file:")) / key
@@ -129,6 +150,12 @@ def flip(path: Path) -> None:
     data = bytearray(path.read_bytes())
     data[len(data) // 2] ^= 1
     path.write_bytes(bytes(data))
+
+
+def listed_as(ctx: Context, **values: object) -> None:
+    """Change what the desk's list says of every backup."""
+    with write(ctx.control) as connection:
+        connection.execute(update(snapshots_table).values(**values))
 
 
 def put_manifest(ctx: Context, manifest: Manifest) -> None:
@@ -224,3 +251,20 @@ def failed(evidence: Evidence) -> list[str]:
 def said(evidence: Evidence, name: str) -> str:
     """What a step found."""
     return next(step.found for step in evidence.steps if step.name == name)
+
+
+def with_settings(ctx: Context, tmp_path: Path, **more: object) -> Context:
+    """The same desk, set up differently."""
+    settings = desk_settings(tmp_path, **more)
+    return Context(settings, ctx.control, ctx.shop, ctx.clock, ctx.host)
+
+
+def evidence_files(ctx: Context) -> list[Path]:
+    """What drills wrote into the local store."""
+    root = Path(ctx.settings.store_url.removeprefix("file:"))
+    return sorted((root / "drills").rglob("*.json"))
+
+
+def differs(_restored: object, _manifest: object) -> None:
+    """In the place of a drill's comparison: it always finds something."""
+    raise Broken("3 tables differ")

@@ -5,18 +5,14 @@ from __future__ import annotations
 import shutil
 from dataclasses import replace
 
-import pytest
-
-from services.core.settings import Settings
-from services.protection.model import Manifest, Neighbours, Part
+from services.protection.model import Neighbours, Part
 from services.protection.proving import prove as proving
 from services.protection.proving import vectors
 from tests.drills import (
-    desk_settings,
     failed,
     flip,
     forge,
-    furnished_desk,
+    furnished_fixtures,
     outcomes,
     product,
     proven,
@@ -29,20 +25,7 @@ from tests.faults.scene import back_up, furnish, tree
 COLLECTION = "insightshop_products"
 
 
-@pytest.fixture
-def desk(tmp_path, tmp_path_factory) -> Manifest:
-    return furnished_desk(tmp_path, tmp_path_factory, vectors=True)
-
-
-@pytest.fixture
-def settings(desk, tmp_path) -> Settings:
-    return desk_settings(tmp_path)
-
-
-@pytest.fixture
-def made(desk, ctx) -> Manifest:
-    """A backup of a shop with everything."""
-    return desk
+desk, settings, made = furnished_fixtures(vectors=True)
 
 
 def test_a_good_backup_passes_every_step_and_says_what_was_found(ctx, made, admin):

@@ -6,66 +6,40 @@ import json
 import logging
 import os
 import shutil
-import subprocess
-from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 from sqlalchemy import select, update
 
 from db.control import drills as drills_table
-from db.control import snapshots as snapshots_table
 from db.engine import read, write
 from services import backup, drill, monitor
 from services.core import audit, jobs
 from services.core.context import Context, open_context
 from services.core.errors import Broken, Conflict, Invalid, Misconfigured, Refused, Transient
 from services.core.jobs import JobState
-from services.core.settings import Settings
 from services.protection.index import catalog
 from services.protection.manifest import manifest_key
-from services.protection.model import DayMark, Manifest, Part, Storage
+from services.protection.model import DayMark, Manifest, Storage
 from services.protection.proving import prove as proving
-from services.protection.proving import records
 from services.protection.stores import open_store
 from services.watch.posture import State
 from tests.doors import run_door
-from tests.drills import desk_settings, flip, furnished_desk, stored
+from tests.drills import (
+    differs,
+    evidence_files,
+    flip,
+    furnished_fixtures,
+    listed_as,
+    stored,
+    with_settings,
+)
 
 KEY = "a-signing-key-of-more-than-32-characters"
 
 
-@pytest.fixture
-def desk(tmp_path, tmp_path_factory) -> Manifest:
-    return furnished_desk(tmp_path, tmp_path_factory, vectors=False)
-
-
-@pytest.fixture
-def settings(desk, tmp_path) -> Settings:
-    return desk_settings(tmp_path)
-
-
-@pytest.fixture
-def made(desk, ctx) -> Manifest:
-    """A backup of a shop with everything but vectors."""
-    return desk
-
-
-@pytest.fixture
-def elsewhere(ctx, made, tmp_path) -> Iterator[Context]:
-    """Another desk that sees the same store, as the one where the identity lies would."""
-    settings = desk_settings(tmp_path / "other", backup_store_url=ctx.settings.store_url)
-    context = open_context(settings)
-    catalog.refresh(context, open_store(context.settings))
-    yield context
-    context.close()
-
-
-def evidence_files(ctx: Context) -> list[Path]:
-    root = Path(ctx.settings.store_url.removeprefix("file:"))
-    return sorted((root / "drills").rglob("*.json"))
+desk, settings, made = furnished_fixtures(vectors=False)
 
 
 def audited(ctx: Context, admin, action: str) -> list[audit.AuditEvent]:
@@ -114,7 +88,7 @@ def test_a_failed_drill_takes_the_mark_away_is_audited_logged_and_puts_the_desk_
 
 def test_reading_back_does_not_take_back_a_proof_that_failed(ctx, made, operator, monkeypatch):
     with monkeypatch.context() as patched:
-        patched.setattr(proving.aside, "compare", _differs)
+        patched.setattr(proving.aside, "compare", differs)
         with pytest.raises(Broken):
             drill.run(ctx, operator, made.id)
     row = backup.verify(ctx, operator, made.id)
@@ -122,10 +96,6 @@ def test_reading_back_does_not_take_back_a_proof_that_failed(ctx, made, operator
     drill.run(ctx, operator, made.id)
     row = catalog.find(ctx, made.id)
     assert row.verify_error is None and row.verified_at is not None
-
-
-def _differs(_restored, _manifest):
-    raise Broken("3 tables differ")
 
 
 def test_reading_back_something_else_takes_a_proof_away(ctx, made, operator):
@@ -138,127 +108,6 @@ def test_reading_back_something_else_takes_a_proof_away(ctx, made, operator):
     assert catalog.find(ctx, made.id).verified_at is None
     path.write_bytes(good)
     assert backup.verify(ctx, operator, made.id).verify_error is None
-
-
-def test_a_drill_on_another_desk_counts_here(ctx, made, elsewhere, operator):
-    drill.run(elsewhere, operator, made.id)
-    assert catalog.find(ctx, made.id).verified_at is None
-    backup.refresh(ctx, operator)
-    row, (kept,) = catalog.find(ctx, made.id), drill.history(ctx, operator)
-    assert row.verified_at == kept.at and row.drill_seconds == kept.seconds
-    assert kept == drill.history(elsewhere, operator)[0]
-    assert records.gather(ctx, open_store(ctx.settings)) == 0, "nothing is taken over twice"
-
-
-def test_of_several_drills_the_newest_speaks_in_whatever_order_they_arrive(
-    ctx, made, elsewhere, operator, monkeypatch
-):
-    drill.run(elsewhere, operator, made.id)
-    with monkeypatch.context() as patched:
-        patched.setattr(proving.aside, "compare", _differs)
-        with pytest.raises(Broken):
-            drill.run(elsewhere, operator, made.id)
-    backup.refresh(ctx, operator)
-    row = catalog.find(ctx, made.id)
-    assert row.verified_at is None and "tables differ" in row.verify_error
-    drill.run(elsewhere, operator, made.id)
-    backup.refresh(ctx, operator)
-    row = catalog.find(ctx, made.id)
-    assert row.verified_at is not None and row.verify_error is None
-
-
-def test_a_drill_elsewhere_does_not_heal_what_was_read_here_and_found_damaged(
-    ctx, made, elsewhere, operator
-):
-    drill.run(elsewhere, operator, made.id)
-    catalog.record_verification(ctx, made.id, "The picture is altered.")
-    backup.refresh(ctx, operator)
-    row = catalog.find(ctx, made.id)
-    assert row.verify_error == "The picture is altered." and row.verified_at is None
-
-
-@pytest.mark.parametrize(
-    "what", ["seconds", "steps", "signature", "no signature", "manifest", "place"]
-)
-def test_evidence_that_was_altered_is_refused(ctx, made, tmp_path, operator, what, caplog):
-    signing = {} if what == "manifest" else {"backup_signing_key": KEY}
-    other = open_context(desk_settings(tmp_path / "other", backup_store_url=ctx.settings.store_url))
-    try:
-        catalog.refresh(other, open_store(other.settings))
-        drill.run(other, operator, made.id)
-    finally:
-        other.close()
-    (file,) = evidence_files(ctx)
-    here = ctx if what == "manifest" else _with(ctx, tmp_path, **signing)
-    values = json.loads(file.read_bytes())
-    if signing:
-        # As a desk with the key would have signed it, and then changed by somebody without.
-        from services.protection.sealing.keys import keys_of
-        from services.protection.sealing.signing import canonical
-        from services.protection.sealing.signing import signed as sign
-
-        values = json.loads(sign(canonical(values), keys_of(here.settings)))
-    changes = {
-        "seconds": {"seconds": 0.1},
-        "steps": {"steps": values["steps"][:1]},
-        "signature": {"signature": (values.get("signature") or {}) | {"value": "0" * 64}},
-        "manifest": {"manifest_sha256": "0" * 64},
-        "place": {"place": "copy"},
-    }
-    if what == "no signature":
-        del values["signature"]
-    else:
-        values |= changes[what]
-    file.chmod(0o600)
-    file.write_text(json.dumps(values))
-    with caplog.at_level(logging.WARNING):
-        assert records.gather(here, open_store(here.settings)) == 0
-    assert "can't be used" in caplog.text
-    assert catalog.find(ctx, made.id).verified_at is None
-
-
-def _with(ctx: Context, tmp_path: Path, **more: object) -> Context:
-    settings = desk_settings(tmp_path, **more)
-    return Context(settings, ctx.control, ctx.shop, ctx.clock, ctx.host)
-
-
-def test_signed_evidence_counts_where_the_key_is_known(ctx, made, tmp_path, operator):
-    here = _with(ctx, tmp_path, backup_signing_key=KEY)
-    job = drill.run(ctx, operator, made.id)
-    kept = records.get(ctx, job.id)
-    records.send(here, open_store(here.settings), kept)
-    with write(ctx.control) as connection:
-        connection.execute(drills_table.delete())
-    assert records.gather(here, open_store(here.settings)) == 1
-    assert records.get(ctx, job.id) == kept
-
-
-@pytest.mark.parametrize(
-    "data",
-    [
-        b"",
-        b"[]",
-        b"\xff\xfe",
-        b'{"kind": "drill"}',
-        b'{"kind": "drill", "format": 1, "at": "yesterday"}',
-        b"{" * 5000,
-        b"x" * ((1 << 20) + 1),
-    ],
-)
-def test_what_is_no_evidence_at_all_stops_no_listing(ctx, made, operator, data):
-    path = Path(ctx.settings.store_url.removeprefix("file:")) / f"drills/default/{made.id}/ab.json"
-    path.parent.mkdir(parents=True)
-    path.write_bytes(data)
-    assert backup.refresh(ctx, operator).total == 1
-    assert drill.history(ctx, operator) == ()
-
-
-def test_evidence_of_a_backup_that_is_gone_is_left_alone(ctx, made, operator):
-    drill.run(ctx, operator, made.id)
-    with write(ctx.control) as connection:
-        connection.execute(drills_table.delete())
-        connection.execute(snapshots_table.delete())
-    assert records.gather(ctx, open_store(ctx.settings)) == 0
 
 
 def test_a_backup_that_vanishes_under_a_drill_is_no_failed_proof(
@@ -313,11 +162,11 @@ def test_a_backup_runs_beside_a_drill_and_no_second_drill_does(ctx, made, operat
 
 
 def test_what_cannot_be_opened_here_is_refused_with_where_to_run_it(ctx, made, operator):
-    _index(ctx, encrypted=True)
+    listed_as(ctx, encrypted=True)
     with pytest.raises(Misconfigured, match="encrypted") as refused:
         drill.start(ctx, operator, made.id)
     assert "where the identity lies" in refused.value.hint
-    _index(ctx, encrypted=False, storage=Storage.ARCHIVED.value)
+    listed_as(ctx, encrypted=False, storage=Storage.ARCHIVED.value)
     with pytest.raises(Refused, match="archive"):
         drill.start(ctx, operator, made.id)
     with pytest.raises(Invalid, match="no place"):
@@ -327,17 +176,12 @@ def test_what_cannot_be_opened_here_is_refused_with_where_to_run_it(ctx, made, o
     assert jobs.recent(ctx, ("drill",), 5) == []
 
 
-def _index(ctx: Context, **values: object) -> None:
-    with write(ctx.control) as connection:
-        connection.execute(update(snapshots_table).values(**values))
-
-
 def test_the_second_store_is_drilled_in_turn_and_speaks_for_itself(
     ctx, made, operator, admin, tmp_path
 ):
     source = Path(ctx.settings.store_url.removeprefix("file:"))
     shutil.copytree(source, tmp_path / "copy")
-    here = _with(ctx, tmp_path, backup_copy_url=f"file:{tmp_path / 'copy'}")
+    here = with_settings(ctx, tmp_path, backup_copy_url=f"file:{tmp_path / 'copy'}")
     drill.run(here, operator, made.id, "copy")
     (kept,) = drill.history(here, operator)
     assert kept.place == "copy" and catalog.find(ctx, made.id).verified_at is None
@@ -354,7 +198,7 @@ def test_the_second_store_is_drilled_in_turn_and_speaks_for_itself(
 
 def test_the_daily_run_takes_copies_in_turn_by_the_proofs_of_the_copies(ctx, made, operator):
     copy = ctx.settings.desk_home.parent / "copy"
-    here = _with(ctx, copy.parent, backup_copy_url=f"file:{copy}")
+    here = with_settings(ctx, copy.parent, backup_copy_url=f"file:{copy}")
     drill.run(here, operator, made.id)
     copy.mkdir()
     assert drill.due(here, operator, "copy").kept == 0, "it has no copy yet"
@@ -365,7 +209,7 @@ def test_the_daily_run_takes_copies_in_turn_by_the_proofs_of_the_copies(ctx, mad
     shutil.copytree(Path(ctx.settings.store_url.removeprefix("file:")), copy)
     assert drill.due(here, operator).chosen == ()
     assert drill.due(here, operator, "copy").chosen == (made.id,)
-    ended = cli(here, "--oldest-unproven", "--place", "copy", "--json")
+    ended = run_door(here, "services.drill", "--oldest-unproven", "--place", "copy", "--json")
     assert ended.returncode == 0, ended.stderr
     assert json.loads(ended.stdout)["drills"][0]["place"] == "copy"
     assert drill.due(here, operator, "copy").chosen == ()
@@ -375,7 +219,7 @@ def test_the_daily_run_takes_copies_in_turn_by_the_proofs_of_the_copies(ctx, mad
     assert "the backup itself is not concerned" in failed.value.hint
     assert drill.due(here, operator, "copy").damaged == 1
     # A copy may be read though what it was made of lies in an archive.
-    _index(here, storage=Storage.ARCHIVED.value)
+    listed_as(here, storage=Storage.ARCHIVED.value)
     with pytest.raises(Broken):
         drill.run(here, operator, made.id, "copy")
 
@@ -388,7 +232,7 @@ def stored_in(root: Path, made: Manifest) -> Path:
 
 def test_a_key_that_came_later_is_no_verdict_on_what_was_made_before(ctx, made, operator, tmp_path):
     drill.run(ctx, operator, made.id)
-    here = _with(ctx, tmp_path, backup_signing_key=KEY)
+    here = with_settings(ctx, tmp_path, backup_signing_key=KEY)
     with pytest.raises(Refused, match="not signed") as refused:
         drill.run(here, operator, made.id)
     assert "doctor.py sign" in refused.value.hint
@@ -427,85 +271,6 @@ def test_the_recovery_time_is_the_newer_of_drill_and_restore(ctx, made, operator
     drill.run(ctx, operator, made.id)
     recovery = monitor.gather(ctx, admin).recovery
     assert recovery.how == "drill" and recovery.seconds == catalog.find(ctx, made.id).drill_seconds
-
-
-# --- the command line ---
-
-
-def cli(ctx: Context, *arguments: str, **more: str) -> subprocess.CompletedProcess[str]:
-    return run_door(ctx, "services.drill", *arguments, more=more)
-
-
-def answer(done: subprocess.CompletedProcess[str]) -> dict[str, object]:
-    return json.loads(done.stdout.splitlines()[-1])
-
-
-def test_the_command_line_proves_the_latest_and_says_so_in_json(ctx, made):
-    done = cli(ctx, "latest", "--json")
-    told = answer(done)
-    assert done.returncode == 0 and len(done.stdout.splitlines()) == 1
-    assert (told["state"], told["snapshot"], told["exit_code"]) == ("passed", made.id, 0)
-    assert {step["name"] for step in told["steps"]} >= {"Objects", "Database"}
-    assert told["recovery_seconds"] > 0
-    assert catalog.find(ctx, made.id).verified_at is not None
-
-
-def test_the_command_line_says_a_failed_proof_with_code_1_and_is_quiet_otherwise(ctx, made):
-    quiet = cli(ctx)
-    assert (quiet.returncode, quiet.stdout, quiet.stderr) == (0, "", "")
-    flip(stored(ctx, made.components[0].key))
-    done = cli(ctx, made.id, "--json")
-    told = answer(done)
-    assert done.returncode == 1 and (told["state"], told["passed"]) == ("failed", False)
-    assert [step["name"] for step in told["steps"] if step["passed"] is False] == ["Objects"]
-    assert "failed" in done.stderr and made.id in done.stderr
-
-
-def test_the_daily_run_proves_whose_turn_it_is_and_then_nothing(ctx, made, clock):
-    first = answer(cli(ctx, "--oldest-unproven", "--json"))
-    assert [one["snapshot"] for one in first["drills"]] == [made.id]
-    assert (first["state"], first["exit_code"]) == ("passed", 0)
-    second = answer(cli(ctx, "--oldest-unproven", "--json"))
-    assert (second["drills"], second["state"], second["exit_code"]) == ([], "passed", 0)
-
-
-def test_the_daily_run_goes_on_after_a_failure_and_ends_with_code_1(ctx, made, operator):
-    good = backup.run(ctx, operator, "manual").result["snapshot"]
-    # The desk's own records are never shared: the newer backup has its own.
-    (own,) = (each for each in made.components if each.part is Part.CONTROL)
-    flip(stored(ctx, own.key))
-    done = cli(ctx, "--oldest-unproven", "--json")
-    told = answer(done)
-    assert {one["snapshot"]: one["state"] for one in told["drills"]} == {
-        good: "passed", made.id: "failed",
-    }  # fmt: skip
-    assert (done.returncode, told["state"]) == (1, "failed")
-
-
-@pytest.mark.parametrize(
-    ("arguments", "code"),
-    [
-        (("--oldest-unproven", "latest"), 3),
-        (("--place", "moon"), 3),
-        (("20200101T000000Z-aaaa",), 1),
-        (("--help",), 0),
-    ],
-)
-def test_the_exit_codes_of_what_cannot_be_done(ctx, made, arguments, code):
-    assert cli(ctx, *arguments).returncode == code
-
-
-def test_a_machine_set_up_anew_finds_the_backups_in_the_store(ctx, made, tmp_path):
-    other = desk_settings(tmp_path / "fresh", backup_store_url=ctx.settings.store_url)
-    done = cli(SimpleNamespace(settings=other), "--json")
-    assert done.returncode == 0 and answer(done)["snapshot"] == made.id
-
-
-def test_an_encrypted_backup_without_its_identity_ends_with_code_3(ctx, made):
-    _index(ctx, encrypted=True)
-    done = cli(ctx, "--oldest-unproven", "--json")
-    assert done.returncode == 3 and answer(done)["state"] == "inconclusive"
-    assert "BACKUP_AGE_IDENTITY_FILE" in done.stderr
 
 
 def test_the_browser_starts_a_drill_in_a_process_of_its_own(ctx, made, operator):
@@ -548,12 +313,12 @@ def test_an_encrypted_and_signed_backup_is_proven_where_the_identity_lies(
     file = tmp_path / "identity.txt"
     file.write_text(f"{identity}\n")
     maker = {"backup_age_recipients": str(identity.to_public()), "backup_signing_key": KEY}
-    here = _with(ctx, tmp_path, **maker)
+    here = with_settings(ctx, tmp_path, **maker)
     taken = backup.run(here, operator, "manual").result["snapshot"]
     with pytest.raises(Misconfigured, match="no identity"):
         drill.run(here, operator, taken)
     assert not monitor.gather(here, operator).can_open
-    keeper = _with(ctx, tmp_path, **maker, backup_age_identity_file=file)
+    keeper = with_settings(ctx, tmp_path, **maker, backup_age_identity_file=file)
     assert drill.run(keeper, operator, taken).state is JobState.SUCCEEDED
     (kept,) = drill.history(keeper, operator, taken)
     assert "signed with a key that is accepted" in kept.steps[0].found

@@ -11,17 +11,15 @@ import pytest
 
 from services.core.context import Context
 from services.core.errors import Broken
-from services.core.settings import Settings
 from services.protection import workspace as workspaces
 from services.protection.manifest import image_key
 from services.protection.model import Manifest
 from services.protection.proving import pictures
 from tests.drills import (
-    desk_settings,
     failed,
     flip,
     forge,
-    furnished_desk,
+    furnished_fixtures,
     in_json,
     in_sqlite,
     outcomes,
@@ -32,21 +30,7 @@ from tests.drills import (
 )
 from tests.faults.scene import back_up
 
-
-@pytest.fixture
-def desk(tmp_path, tmp_path_factory) -> Manifest:
-    return furnished_desk(tmp_path, tmp_path_factory, vectors=False)
-
-
-@pytest.fixture
-def settings(desk, tmp_path) -> Settings:
-    return desk_settings(tmp_path)
-
-
-@pytest.fixture
-def made(desk, ctx) -> Manifest:
-    """A backup of a shop with everything but vectors."""
-    return desk
+desk, settings, made = furnished_fixtures(vectors=False)
 
 
 def test_one_flipped_bit_in_each_object_is_found_when_the_objects_are_fetched(ctx, made, admin):

@@ -24,7 +24,7 @@ from services.protection.model import Part
 from tests.conftest import person
 from tests.doors import run_door
 from tests.faults.scene import facts, furnish, tree, world
-from tests.legacy_bucket import OldBucket, chroma_folder, latest, rows
+from tests.legacy_bucket import OldBucket, Runs, chroma_folder, latest, rows
 
 DATABASE = frozenset({Part.DATABASE})
 
@@ -341,7 +341,7 @@ def test_an_index_file_that_would_run_a_program_is_found_without_loading_it(
 ):
     folder = shutil.copytree(vector_folder, tmp_path / "vector_db")
     segment = next(found for found in folder.iterdir() if found.is_dir())
-    (segment / "index_metadata.pickle").write_bytes(pickle.dumps(_Runs()))
+    (segment / "index_metadata.pickle").write_bytes(pickle.dumps(Runs()))
     OldBucket(_root(desk), folder).vectors("20261101_020000")
     with pytest.raises(Broken, match="would run a program"):
         legacy.run_adopt(desk, operator, _key(desk, operator))

@@ -10,25 +10,16 @@ import pytest
 from sqlalchemy import create_engine
 
 from services import monitor, restore
-from services.core.settings import Settings
 from services.protection import matching
 from services.protection.index import catalog
-from services.protection.model import Manifest, Part
+from services.protection.model import Part
 from services.protection.sources import chroma_ids
 from services.watch.posture import Tone
-from tests.drills import PRODUCTS, desk_settings, furnished_desk
+from tests.drills import PRODUCTS, furnished_fixtures
 from tests.faults.scene import back_up
 from tests.shops import build_shop
 
-
-@pytest.fixture
-def desk(tmp_path, tmp_path_factory) -> Manifest:
-    return furnished_desk(tmp_path, tmp_path_factory, vectors=True)
-
-
-@pytest.fixture
-def settings(desk, tmp_path) -> Settings:
-    return desk_settings(tmp_path)
+desk, settings, _made = furnished_fixtures(vectors=True)
 
 
 def in_shop(ctx, *statements: str) -> None:
