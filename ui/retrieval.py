@@ -159,10 +159,11 @@ def _waiting(snapshot_id: str, retrieval_id: str) -> None:
 
 def _hurry(ctx: Context, actor: Actor, found: Options, row: Retrieval) -> None:
     """Faster ways for what is on its way; each costs as if it were asked for anew."""
+    st.caption("It can be made faster, at the full price of the faster way:")
     with st.container(horizontal=True, key=f"faster_{row.id}"):
         for offer in found.faster:
             if st.button(
-                f"Faster: {_TITLES[offer.tier].lower()}, {offer.wait}, {_money(offer.cost)} more",
+                f"{_TITLES[offer.tier]}: {offer.wait}, {_money(offer.cost)}",
                 icon=":material/speed:",
                 key=f"faster_{offer.tier.value}_{row.id}",
                 help="Asks the archive again by a faster tier, at the full price of that tier. "
