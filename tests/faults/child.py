@@ -2,7 +2,8 @@
 
     python -m tests.faults.child restore JOB   ends by SIGKILL at the boundary $KILL_AT, waits at
                                                $PAUSE_AT until a line comes on its input
-    python -m tests.faults.child backup        may write $FILL_BYTES to one file
+    python -m tests.faults.child backup        may write $FILL_BYTES to one file, waits $PATIENCE
+                                               seconds for who holds the database
     python -m tests.faults.child prune JOB     removes old backups
     python -m tests.faults.child recover
     python -m tests.faults.child fresh STORE   the recovery from a bucket alone
@@ -20,7 +21,7 @@ import sys
 from services import backup, restore, retention
 from services.core.context import open_context
 from services.core.errors import Broken
-from services.protection.rescue import boundary, execute
+from services.protection.rescue import boundary, execute, live
 
 
 def _hook(name: str) -> None:
@@ -48,8 +49,11 @@ def main() -> int:
     boundary.hook = _hook
     if os.environ.get("FAIL_VERIFY"):
         execute._Restore._verify = _unlike
+    if "PATIENCE" in os.environ:
+        live.PATIENCE_SECONDS = float(os.environ["PATIENCE"])
     if sys.argv[1] == "backup":
-        _fill()
+        if "FILL_BYTES" in os.environ:
+            _fill()
         return backup.main(["--json"])
     if sys.argv[1] == "prune":
         return retention.main(["--job", sys.argv[2]])

@@ -105,7 +105,7 @@ TEN_THOUSAND = "tries"
 MANY = Section(
     "Ten thousand backups",
     "They lie in the store before the desk ever sees one of them. How long a page takes then is "
-    "measured in benchmarks/pages.py.",
+    "measured in benchmarks/snapshots.py.",
     "the page",
     (TEN_THOUSAND,),
 )

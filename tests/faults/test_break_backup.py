@@ -82,7 +82,13 @@ def test_a_killed_restore_that_cant_be_settled_is_not_backed_up(ctx, shop, opera
     _kill_a_restore(ctx, operator, snapshot.id, "images moved in")
     with closing(sqlite3.connect(shop, isolation_level=None)) as other:
         other.execute("BEGIN EXCLUSIVE")
-        done = subprocess.run(COMMAND, env=_environment(ctx), capture_output=True, text=True)
+        done = subprocess.run(
+            [sys.executable, "-m", "tests.faults.child", "backup"],
+            cwd=PROJECT_ROOT,
+            env=_environment(ctx, PATIENCE="1"),
+            capture_output=True,
+            text=True,
+        )
     assert done.returncode == 1
     assert "could not be settled yet" in done.stderr and "Nothing was backed up" in done.stderr
     after = subprocess.run(COMMAND, env=_environment(ctx), capture_output=True, text=True)

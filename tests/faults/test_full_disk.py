@@ -38,12 +38,12 @@ IN_WORDS = re.compile(r"disk.* (is|became|was) full|no room|full")
 SMALL = 60 << 20
 
 
-def _backup(desk: Context, limit: int = 0) -> tuple[int, dict[str, str]]:
+def _backup(desk: Context, limit: int = 10**12) -> tuple[int, dict[str, str]]:
     """A backup in a process that may write so much to one file; gives how it ended."""
     done = subprocess.run(
         [sys.executable, "-m", "tests.faults.child", "backup"],
         cwd=PROJECT_ROOT,
-        env={**os.environ, **desk.settings.as_environment(), "FILL_BYTES": str(limit or 10**12)},
+        env={**os.environ, **desk.settings.as_environment(), "FILL_BYTES": str(limit)},
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
     )

@@ -143,7 +143,7 @@ def test_a_store_that_fails_during_a_backup_lists_nothing_that_is_not_whole(
         before = _whole(desk, operator, before)
 
     for fault in matrix.some(ALL, 3 if place == matrix.SQLITE_S3 else 1):
-        for _ in range(matrix.times(1, 3)):
+        for _ in range(matrix.times(1, 3 if place == matrix.SQLITE_S3 else 2)):
             with matrix.cell(matrix.STORE, fault.words, column):
                 failed = _failing(line, fault, begin, lambda: backup.run(desk, operator))
                 _said(fault, failed)
@@ -203,7 +203,7 @@ def test_a_store_that_fails_during_a_restore_leaves_the_old_data_or_the_new(
         bad, plan = world(desk), restore.preview(desk, operator, made, PARTS)
 
     for fault in matrix.some(ALL, 3 if place == matrix.SQLITE_S3 else 1):
-        for _ in range(matrix.times(1, 3)):
+        for _ in range(matrix.times(1, 3 if place == matrix.SQLITE_S3 else 2)):
             with matrix.cell(matrix.STORE, fault.words, column):
                 failed = _failing(
                     line, fault, begin, lambda: restore.run(desk, operator, plan, plan.word)
