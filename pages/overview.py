@@ -31,7 +31,7 @@ def show_state(ctx: Context, actor: Actor, facts: Facts, posture: Posture) -> No
     with st.container(border=True, key="state"):
         said, pressed = st.columns([5, 1.15], vertical_alignment="center")
         with said, st.container(gap="xsmall"):
-            st.markdown(f"### :{colour}[:material/{icon}: {word}]")
+            st.markdown(f"## :{colour}[:material/{icon}: {word}]")
             st.markdown(_sentence(ctx, facts, posture))
         if actor.may(Permission.BACKUP_CREATE):
             with pressed, st.container(horizontal=True, horizontal_alignment="right"):

@@ -20,6 +20,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from services.core.settings import PROJECT_ROOT, Settings
+from tests.e2e import shop
 
 ARGUMENTS = (
     "--no-sandbox",
@@ -194,6 +195,18 @@ def make_desk(tmp_path: Path) -> Iterator[Callable[..., Desk]]:
     yield make
     for desk in desks:
         desk.stop()
+
+
+@pytest.fixture(scope="session")
+def shop_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The shop that tests begin with, made once; it is copied, never used."""
+    return shop.make_shop(tmp_path_factory.mktemp("shop"))
+
+
+@pytest.fixture
+def shop_root(tmp_path: Path, shop_template: Path) -> Path:
+    """A shop of the test's own."""
+    return Path(shutil.copytree(shop_template, tmp_path / "shop"))
 
 
 def settle(page: Page) -> None:

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Callable
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -23,8 +25,16 @@ from services.core.errors import DeskError
 from services.core.settings import PROJECT_ROOT, load_settings
 from services.knowledge import transfer
 from services.shop.attach import attach
-from tests.e2e import shop
-from tests.e2e.conftest import OUTPUT, Desk, click, new_context, settle
+from tests.e2e import access, shop
+from tests.e2e.conftest import (
+    OUTPUT,
+    PATIENCE_MS,
+    Desk,
+    click,
+    new_context,
+    settle,
+    wait_until,
+)
 from tests.e2e.test_story import become_first_administrator, choose_backup, open_page
 from tests.servers import S3Server
 
@@ -34,6 +44,16 @@ DAYS = 34 if KEEP else 5
 PINNED = 1
 ORDERS_A_DAY = 7
 BUCKET = "insightshop-backups"
+PAGES = (
+    "Overview",
+    "Entries",
+    "Backups",
+    "Retention",
+    "Store",
+    "Monitoring",
+    "Accounts",
+    "Audit log",
+)
 
 
 def make_history(home: Path, root: Path, store: dict[str, Any]) -> None:
@@ -92,34 +112,53 @@ def take_orders(root: Path, at: datetime) -> None:
     )
 
 
-@pytest.fixture
+@dataclasses.dataclass(frozen=True)
+class Seasoned:
+    """A desk that has been at work for a while."""
+
+    url: str
+    signed_in: Any  # what a browser of its administrator holds
+
+
+@pytest.fixture(scope="module")
 def seasoned(
-    tmp_path: Path, make_desk: Callable[..., Desk], page: Page, rclone_server: S3Server
-) -> Desk:
-    """A desk with a history in a bucket, its administrator signed in on `page`."""
-    root = shop.make_shop(tmp_path / "shop")
+    tmp_path_factory: pytest.TempPathFactory,
+    shop_template: Path,
+    browser: Browser,
+    rclone_server: S3Server,
+) -> Iterator[Seasoned]:
+    """A desk with a history in a bucket, and its administrator; tests here only look."""
+    home = tmp_path_factory.mktemp("seasoned")
+    root = Path(shutil.copytree(shop_template, home / "shop"))
     rclone_server.client().create_bucket(Bucket=BUCKET)
     store = rclone_server.settings(BUCKET)
-    make_history(tmp_path / "desk0", root, store)
+    make_history(home / "desk", root, store)
     variables = {name.upper(): str(value) for name, value in store.items()}
-    desk = make_desk(SHOP_ROOT=str(root), APP_ENV="production", **variables)
+    desk = Desk(home / "desk", {"SHOP_ROOT": str(root), "APP_ENV": "production", **variables})
+    desk.start()
+    context = new_context(browser)
+    page = context.new_page()
     become_first_administrator(page, desk)
+    wait_until(
+        lambda: any(cookie["httpOnly"] for cookie in context.cookies()),
+        20,
+        lambda: "the browser was not given a cookie",
+    )
     shop.run(
         root,
         "UPDATE products SET price = price * 2 WHERE id % 5 = 0",
         "DELETE FROM products WHERE id IN (7, 8, 9)",
     )
-    return desk
+    yield Seasoned(desk.url, context.storage_state())
+    context.close()
+    desk.stop()
 
 
-def test_the_main_pages_are_shown_whole_in_light_and_dark(
-    seasoned: Desk, page: Page, browser: Browser
-) -> None:
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_the_main_pages_are_shown_whole(seasoned: Seasoned, browser: Browser, scheme: str) -> None:
     FOLDER.mkdir(parents=True, exist_ok=True)
-    dark = new_context(
-        browser, color_scheme="dark", storage_state=page.context.storage_state()
-    ).new_page()
-    for suffix, shown in (("", page), ("-dark", dark)):
+    suffix = "" if scheme == "light" else "-dark"
+    with visit(browser, seasoned, color_scheme=scheme) as shown:
         shown.goto(seasoned.url)
         main = shown.get_by_test_id("stMain")
         expect(main.get_by_text("vanished now").first).to_be_visible()
@@ -146,7 +185,46 @@ def test_the_main_pages_are_shown_whole_in_light_and_dark(
         days = shown.frame_locator("iframe[title*=retention_days]")
         expect(days.get_by_text("pinned", exact=True)).to_be_visible()
         picture(shown, f"retention{suffix}")
-    dark.context.close()
+
+
+def test_every_page_is_named_in_order_and_worked_without_a_mouse(
+    seasoned: Seasoned, browser: Browser
+) -> None:
+    with visit(browser, seasoned) as shown:
+        for title in PAGES:
+            open_page(shown, title)
+            hear(shown, title)
+        open_page(shown, "Backups")
+        shown.locator(".st-key-state").get_by_role("radio", name="All").focus()
+        shown.keyboard.press("ArrowRight")
+        expect(shown.get_by_role("radio", name="Verified")).to_be_focused()
+        choose_backup(shown, 0)
+        hear(shown, "a backup beside the list")
+        shown.goto(f"{seasoned.url}/no-such-page")
+        expect(shown.get_by_role("heading", name="There is no such page")).to_be_visible()
+        expect(shown.get_by_role("dialog")).to_have_count(0)
+        hear(shown, "an address that is none")
+        click(shown, "to_front")
+        expect(shown.get_by_role("heading", name="Overview")).to_be_visible()
+
+
+def hear(shown: Page, what: str) -> None:
+    """Whoever hears this page, or works it by keyboard, gets everything there is."""
+    settle(shown)
+    assert access.faults(shown) == [], what
+    assert access.unreachable(shown) == [], what
+
+
+@contextmanager
+def visit(browser: Browser, seasoned: Seasoned, **options: Any) -> Iterator[Page]:
+    """The front page, as the administrator sees it."""
+    context = new_context(browser, storage_state=seasoned.signed_in, **options)
+    shown = context.new_page()
+    shown.set_default_timeout(PATIENCE_MS)
+    shown.goto(seasoned.url)
+    settle(shown)
+    yield shown
+    context.close()
 
 
 def picture(shown: Page, name: str) -> None:

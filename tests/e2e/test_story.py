@@ -6,7 +6,6 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
-import pytest
 from playwright.sync_api import Browser, Locator, Page, expect
 
 from tests.e2e import shop
@@ -14,11 +13,6 @@ from tests.e2e.conftest import Desk, click, fill, new_context, settle, wait_unti
 
 PASSWORD = "a quiet lake at dawn"
 SCREENSHOTS = Path(__file__).resolve().parents[2] / "docs" / "screenshots"
-
-
-@pytest.fixture
-def shop_root(tmp_path: Path) -> Path:
-    return shop.make_shop(tmp_path / "shop")
 
 
 def become_first_administrator(page: Page, desk: Desk) -> None:
@@ -221,33 +215,14 @@ def test_a_backup_is_proven_by_a_drill_pinned_and_seen_on_every_page_that_tells_
     expect(page.locator(".st-key-state")).to_contain_text("Proven by a full test restore")
 
 
-def test_an_address_that_is_none_is_answered_by_the_desk_itself(
-    make_desk: Callable[..., Desk], page: Page, shop_root: Path
-) -> None:
-    desk = make_desk(SHOP_ROOT=str(shop_root))
-    become_first_administrator(page, desk)
-    page.goto(f"{desk.url}/no-such-page")
-    expect(page.get_by_role("heading", name="There is no such page")).to_be_visible()
-    expect(page.get_by_role("dialog")).to_have_count(0)
-    click(page, "to_front")
-    expect(page.get_by_role("heading", name="Overview")).to_be_visible()
-
-
-@pytest.mark.parametrize("address", ["accounts", "audit"])
-def test_on_a_server_that_has_just_started_an_address_shows_nothing_to_a_stranger(
-    make_desk: Callable[..., Desk], page: Page, shop_root: Path, address: str
-) -> None:
-    desk = make_desk(SHOP_ROOT=str(shop_root), DESK_SETUP_CODE="open-sesame-42")
-    page.goto(f"{desk.url}/{address}")
-    settle(page)
-    expect(page.get_by_test_id("stDataFrame")).to_have_count(0)
-    expect(page.get_by_text("Create the first administrator")).to_be_visible()
-
-
-def test_an_operator_cannot_open_accounts_by_its_address_even_on_a_fresh_server(
+def test_on_a_server_that_has_just_started_an_address_shows_a_stranger_and_an_operator_nothing(
     make_desk: Callable[..., Desk], browser: Browser, page: Page, shop_root: Path
 ) -> None:
     desk = make_desk(SHOP_ROOT=str(shop_root))
+    page.goto(f"{desk.url}/accounts")
+    settle(page)
+    expect(page.get_by_test_id("stDataFrame")).to_have_count(0)
+    expect(page.get_by_text("Create the first administrator")).to_be_visible()
     become_first_administrator(page, desk)
     open_page(page, "Accounts")
     click(page, "account_new")
