@@ -165,13 +165,14 @@ class _Making:
             self._send_pictures()
         with draft.step("Reading the vectors out", "read vectors", 0.82):
             self._vectors.send_tables()
-        with draft.step("Checking the copy of the database", "check database", 0.84):
-            found = shop.measured()
-            self._note_dangling(found.foreign_key_violations)
         shared = [each for each in draft.sender.components if each.origin]
         draft.notes += filter(None, [note_of(shared)])
-        with draft.step("Reading everything back", "read back", 0.88):
-            draft.sender.read_back(draft.moving(0.88, 0.98))
+        # The copy is still being checked beside: what waits for that comes last.
+        with draft.step("Reading everything back", "read back", 0.84):
+            draft.sender.read_back(draft.moving(0.84, 0.95))
+        with draft.step("Checking the copy of the database", "check database", 0.95):
+            found = shop.measured()
+            self._note_dangling(found.foreign_key_violations)
         manifest = draft.manifest(
             actor,
             reason,
