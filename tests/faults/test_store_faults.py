@@ -64,7 +64,9 @@ def behind(line, desk_at, rclone_server, monkeypatch) -> Callable[[str], Context
     clock = SimpleNamespace(sleep=lambda _seconds: None, time=time.time)
     monkeypatch.setattr(botocore.endpoint, "time", clock)
     made = s3_client.place_of
-    monkeypatch.setattr(s3, "place_of", lambda settings, _patience: made(settings, QUICK))
+    monkeypatch.setattr(
+        s3, "place_of", lambda settings, _patience, named: made(settings, QUICK, named)
+    )
 
     def make(column: str) -> Context:
         ctx: Context = desk_at(column, **line.server.settings(rclone_server.make_bucket(), "desk"))
