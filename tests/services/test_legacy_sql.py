@@ -220,13 +220,21 @@ def test_an_error_shows_neither_data_nor_password(desk, operator, good):
     assert PASSWORD not in str(caught.value) and "Product" not in str(caught.value)
 
 
+def ended_import(desk, operator) -> jobs.Job:
+    """The job of an import that was killed."""
+    job = jobs.create(desk, operator, legacy.KIND)
+    with write(desk.control) as connection:
+        ended = {"state": "interrupted", "ended_at": desk.now()}
+        connection.execute(update(table).where(table.c.id == job.id).values(**ended))
+    return job
+
+
 def test_what_a_killed_import_left_on_the_server_goes_with_the_next(
     desk, operator, good, postgres_server
 ):
-    from services.protection.legacy import sql_load
-
+    killed = ended_import(desk, operator)
     url = desk.settings.shop_database_url
-    postgres.create_side(url, f"{sql_load._prefix(url)}dead")
+    postgres.create_side(url, f"{sql_load._prefix(url)}{killed.id}")
     legacy.run_adopt(desk, operator, put(desk, good))
     assert left_behind(postgres_server) == []
 
@@ -284,13 +292,7 @@ def test_what_a_killed_import_left_goes_and_what_a_living_one_is_at_stays(
 ):
     """Both are told by their names: the desk that starts may meet an import that starts too."""
     url = desk.settings.shop_database_url
-    dead, living = (jobs.create(desk, operator, legacy.KIND) for _ in range(2))
-    with write(desk.control) as connection:
-        connection.execute(
-            update(table)
-            .where(table.c.id == dead.id)
-            .values(state="interrupted", ended_at=desk.now())
-        )
+    dead, living = ended_import(desk, operator), jobs.create(desk, operator, legacy.KIND)
     names = {job.id: f"{sql_load._prefix(url)}{job.id}" for job in (dead, living)}
     foreign = f"{sql_load._prefix(url)}{'0' * 16}"
     for name in (*names.values(), foreign):
