@@ -10,7 +10,18 @@ from services.knowledge import entries
 from services.knowledge.entries import Entry, EntryPage, PartSummary, SectionSummary
 from services.knowledge.sections import Part, Shape, pointer
 from ui import format as form
-from ui import kb_bin, kb_entry, kb_grid, kb_history, kb_leave, kb_transfer, kb_unsaved, kb_where
+from ui import (
+    kb_bin,
+    kb_entry,
+    kb_grid,
+    kb_history,
+    kb_leave,
+    kb_quality,
+    kb_transfer,
+    kb_try,
+    kb_unsaved,
+    kb_where,
+)
 from ui.kb_drafts import Drafts, drafts
 from ui.messages import shown_errors
 from ui.session import open_page
@@ -19,6 +30,8 @@ VIEWS = {
     kb_where.SECTIONS: "Sections",
     kb_where.HISTORY: "History",
     kb_where.BIN: "Bin",
+    kb_where.QUALITY: "Quality",
+    kb_where.TRY: "Try it",
     kb_where.TRANSFER: "Import and export",
 }
 PAGE_SIZES = (50, 100)
@@ -355,6 +368,10 @@ def main() -> None:
             kb_history.show_all(ctx, actor)
         elif view == kb_where.BIN:
             kb_bin.show_bin(ctx, actor)
+        elif view == kb_where.QUALITY:
+            kb_quality.show_quality(ctx, actor)
+        elif view == kb_where.TRY:
+            kb_try.show_try(ctx, actor)
         elif view == kb_where.TRANSFER:
             kb_transfer.show_transfer(ctx, actor)
         else:

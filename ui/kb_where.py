@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import streamlit as st
 
+from services.knowledge.sections import Shape, part_of_entry, path_of, pointer
+
 VIEW, SECTION, PART, FIND = "view", "section", "part", "find"
 PAGE, CHOICE = "kb_page", "kb_open"
 _OPEN = "kb_opened"
 
-SECTIONS, HISTORY, BIN, TRANSFER = "", "history", "bin", "transfer"
+SECTIONS, HISTORY, BIN = "", "history", "bin"
+QUALITY, TRY, TRANSFER = "quality", "try", "transfer"
 """The views of the page."""
 
 _NEXT = "kb_next"
@@ -37,6 +40,21 @@ def keep() -> None:
 def go_to(view: str = SECTIONS, section: str = "") -> None:
     """Be somewhere else on the next run: a widget that is drawn can't be set any more."""
     st.session_state[_NEXT] = {VIEW: view, SECTION: section, PART: "", FIND: ""}
+
+
+def go_to_entry(section: str, key: str, entry_id: int) -> None:
+    """Be at one entry on the next run, opened in full where its part is a table."""
+    part = part_of_entry(section, key)
+    where = part.pointer if part else section or pointer((key,))
+    found = "" if part is not None and part.shape is Shape.TEXT else key
+    st.session_state[_NEXT] = {
+        VIEW: SECTIONS,
+        SECTION: path_of(where)[0],
+        PART: where,
+        FIND: found,
+        PAGE: 1,
+        _OPEN: entry_id,
+    }
 
 
 def open_section(section: str) -> None:

@@ -48,7 +48,7 @@ class Finding:
     section: str
     key: str
     field: str
-    message: str
+    message: str  # goes on after the key: "navy" "is empty."
     about: str = ""  # what else tells it apart: the other entry, the word
 
     @property
@@ -148,8 +148,8 @@ def _twins(facts: Facts) -> Iterator[Finding]:
                 yield _found(
                     entry,
                     KEY,
-                    f"{entry.key} and {first} differ only by how they are written: the shop "
-                    "takes them for two. Keep one.",
+                    f"differs from {first} only by how it is written: the shop takes them for two. "
+                    "Keep one.",
                     first,
                 )
 
@@ -161,9 +161,11 @@ def _empty_cells(facts: Facts) -> Iterator[Finding]:
         title = next((f.title for f in part.fields if f.name == name), name) if part else name
         care = entry.section == FABRICS and name == "care"
         message = (
-            f"{entry.key} has no care: customers ask how to wash it."
+            "has no care: customers ask how to wash it."
             if care
-            else f"{title if name != TEXT else 'The text'} is empty."
+            else f"has nothing in {title.lower()}."
+            if name != TEXT
+            else "is empty."
         )
         yield _found(entry, name, message)
 
@@ -177,8 +179,7 @@ def _unknown_colours(facts: Facts) -> Iterator[Finding]:
             yield _found(
                 entry,
                 TEXT,
-                f"It names {word}, which has no entry of its own: a customer who asks on gets "
-                "the general sentence.",
+                f"names {word}, which has no entry of its own.",
                 word,
             )
 
@@ -199,7 +200,7 @@ def _unknown_categories(facts: Facts) -> Iterator[Finding]:
                 yield _found(
                     entry,
                     KEY,
-                    f"No product is of a category that says “{word}”.",
+                    f"finds no product: no category says “{word}”.",
                     word,
                 )
 
@@ -211,11 +212,11 @@ def _lengths(facts: Facts) -> Iterator[Finding]:
             yield _found(
                 entry,
                 name,
-                f"{length:,} characters: the assistant reads all of it with every question. "
+                f"has {length:,} characters: the assistant reads all of it with every question. "
                 "Shorten it or split it.",
             )
         elif 0 < length < SHORT_TEXT and name in (TEXT, "description"):
-            yield _found(entry, name, f"“{text.strip()}” is hardly an answer.")
+            yield _found(entry, name, f"says only “{text.strip()}”, which is hardly an answer.")
 
 
 def _key_style(facts: Facts) -> Iterator[Finding]:
@@ -228,7 +229,7 @@ def _key_style(facts: Facts) -> Iterator[Finding]:
                 yield _found(
                     entry,
                     KEY,
-                    f"Its neighbours in {title_of(section)} join words by {other}.",
+                    f"is joined unlike its neighbours in {title_of(section)}, which use {other}.",
                 )
         for entry in held:
             part = part_of_entry(section, entry.key)
@@ -238,7 +239,7 @@ def _key_style(facts: Facts) -> Iterator[Finding]:
                 yield _found(
                     entry,
                     KEY,
-                    "The shop would not find this key" + (f"; try {better}." if better else "."),
+                    "would not be found by the shop" + (f"; try {better}." if better else "."),
                 )
 
 
@@ -248,7 +249,7 @@ def _stale(facts: Facts) -> Iterator[Finding]:
             age = facts.now - entry.updated_at
             if age > STALE:
                 name = next(iter(entry.cells), TEXT)
-                yield _found(entry, name, f"Nobody has touched it for {age.days:,} days.")
+                yield _found(entry, name, f"was not touched for {age.days:,} days.")
 
 
 _PROMPTED = {
@@ -272,15 +273,18 @@ def _never_read(facts: Facts) -> Iterator[Finding]:
                 yield _found(
                     entry,
                     KEY,
-                    f"The shop reads only fixed keys of {title_of(section)}; nobody gets to see "
-                    "this text until its code names the key.",
+                    f"is never read: the shop knows fixed keys of {title_of(section)}, and nobody "
+                    "sees this text until its code names the key.",
                 )
 
 
 CHECKS: tuple[Check, ...] = (
     Check("twin-keys", "Keys that mean the same", "off-shoulder and off_shoulder.", _twins),
     Check("empty", "Empty cells", "A record or text with nothing in it.", _empty_cells),
-    Check("unknown-colour", "Colours without an entry", "Named in advice.", _unknown_colours),
+    Check(
+        "unknown-colour", "Colours without an entry",
+        "Named in advice; a customer who asks on gets the general sentence.", _unknown_colours,
+    ),
     Check(
         "unknown-category", "Formulas for no product", "Key words no category has.",
         _unknown_categories,

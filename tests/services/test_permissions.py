@@ -44,6 +44,8 @@ NEEDS = {
     "services.knowledge.history.details": Permission.KB_VIEW,
     "services.knowledge.history.history": Permission.KB_VIEW,
     "services.knowledge.history.recent": Permission.KB_VIEW,
+    "services.knowledge.inspecting.report": Permission.KB_VIEW,
+    "services.knowledge.inspecting.try_out": Permission.KB_VIEW,
     "services.knowledge.transfer.apply_import": Permission.KB_EDIT,
     "services.knowledge.transfer.export_json": Permission.KB_VIEW,
     "services.knowledge.transfer.export_module": Permission.KB_VIEW,

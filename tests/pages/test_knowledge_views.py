@@ -1,4 +1,4 @@
-"""History and bin on the knowledge page: seen before it is taken back, never twice by a click."""
+"""History, bin, quality and questions on the knowledge page: seen first, done once, as text."""
 
 from __future__ import annotations
 
@@ -100,3 +100,28 @@ def test_a_change_set_is_shown_with_what_stays_before_it_is_taken_back(desk):
         app.button(key="kb_undo_do").click().run()
         assert not app.exception
     assert named(desk, person("editor"), COLOURS, "navy").body == navy.body
+
+
+def test_a_finding_leads_to_its_cell(desk):
+    load(desk, {"fabric_guide": {"wool": {"description": "Warm and springy."}}})
+    with browser_with(token_of("editor")):
+        app = at_view("quality")
+        assert "has no care" in said(app) and "25%" not in said(app)
+        app.button(key="kb_finding_empty_0").click().run()
+        assert not app.exception
+        assert app.text_area(key=opened_cell(app, "care")).value == ""
+
+
+def opened_cell(app: AppTest, name: str) -> str:
+    return next(area.key for area in app.text_area if f"_{name}_" in area.key)
+
+
+def test_a_question_is_answered_on_the_page_and_shown_as_text(desk):
+    load(desk, {"color_matching": {"by_color": {"navy": "# <b>Navy</b> likes *sand*."}}})
+    with browser_with(token_of("manager")):
+        app = at_view("try")
+        app.button(key="kb_try_navy").click().run()
+        assert not app.exception
+        assert "As a colour" in said(app) and "Nothing: no entry fits." in said(app)
+        shown = "".join(str(one.proto.body) for one in app.get("html"))
+        assert "# &lt;b&gt;Navy&lt;/b&gt; likes *sand*." in shown
