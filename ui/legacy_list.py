@@ -39,7 +39,7 @@ def show(ctx: Context, actor: Actor) -> None:
     """The old backups, where there are any; nothing otherwise."""
     last = next(iter(jobs.recent(ctx, (legacy.KIND,), 1)), None)
     _open_when_done(last)
-    found = _listed(ctx, actor, last)
+    found = _listed(ctx, actor)
     if not found.backups:
         return  # that a store does not answer, the list of backups says
     waiting = sum(1 for each in found.backups if not each.snapshot_id)
@@ -70,7 +70,9 @@ def _is_bad_news(ctx: Context, job: Job) -> bool:
     return failed and ended is not None and ctx.now() - ended < _FAILURE_SHOWN
 
 
-def _listed(ctx: Context, actor: Actor, last: Job | None) -> LegacyPage:
+def _listed(ctx: Context, actor: Actor) -> LegacyPage:
+    # Which of them are among the backups changes by both.
+    last = next(iter(jobs.recent(ctx, (legacy.KIND, legacy.REMOVAL), 1)), None)
     mark = f"{last.id} {last.state}" if last else ""
     return _cached(ctx, actor, ctx.settings.store_url, ctx.settings.instance_id, mark)
 

@@ -14,7 +14,7 @@ from services.people import sessions
 from services.protection import matching
 from services.protection.index import catalog
 from services.protection.model import Component, Manifest, Part, SnapshotRow, Storage
-from ui import copy_status, drill_panel, restore_flow, retrieval, session
+from ui import copy_status, drill_panel, legacy_remove, restore_flow, retrieval, session
 from ui import format as form
 from ui.messages import say_after_rerun, show_error, shown_errors
 from ui.progress import watched
@@ -106,6 +106,7 @@ def show(ctx: Context, actor: Actor, snapshot_id: str) -> None:
         except DeskError as error:
             show_error(error)
             drill_panel.show(ctx, actor, row)
+            legacy_remove.show(ctx, actor, row)
             return
         titles = ["Proof", "Contents"]
         if actor.may(Permission.RESTORE):
@@ -183,6 +184,7 @@ def _contents(ctx: Context, actor: Actor, row: SnapshotRow, manifest: Manifest) 
     order = list(PARTS)
     for component in sorted(manifest.components, key=lambda found: order.index(found.part)):
         _component(ctx, actor, manifest, component)
+    legacy_remove.show(ctx, actor, row)
 
 
 def _matching(manifest: Manifest) -> str:

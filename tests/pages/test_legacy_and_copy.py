@@ -124,6 +124,49 @@ def test_restore_brings_it_in_and_opens_it_for_the_usual_preview(desk, old):
     assert not app.exception and "preview" in keys(app)
 
 
+def adopted(desk) -> str:
+    """A backup that was made of the old one."""
+    (key,) = [each.key for each in legacy.legacy(desk, ROOT).backups if not each.unusable]
+    return legacy.run_adopt(desk, ROOT, key, drill=False).result["snapshot"]
+
+
+def test_what_was_adopted_can_be_removed_and_the_old_files_stay(desk, old):
+    made = adopted(desk)
+    kept = backup.run(desk, ROOT, "manual").result["snapshot"]
+    app = seen("backups", "admin", snapshot=made)
+    app.button(key="legacy_remove").click().run()
+    assert "can't be undone" in said(app) and "stay where they are" in said(app)
+    assert app.button(key="legacy_remove_do").disabled
+    app.text_input(key="legacy_remove_typed").input(kept).run()
+    assert app.button(key="legacy_remove_do").disabled, "another id does not confirm"
+    app.text_input(key="legacy_remove_typed").input(made).run()
+    app.button(key="legacy_remove_do").click().run()
+    assert not app.exception and "snapshot" not in app.query_params
+    assert [row.id for row in catalog.everything(desk)] == [kept]
+    # The list beside it, which is kept for minutes, offers the old backup again.
+    app = choose(desk, app.run(), 1)
+    assert {"legacy_adopt"} <= keys(app) and "legacy_opened" not in keys(app)
+
+
+def test_the_last_whole_backup_is_not_removed_and_the_dialog_says_why(desk, old):
+    made = adopted(desk)
+    app = seen("backups", "admin", snapshot=made)
+    app.button(key="legacy_remove").click().run()
+    app.text_input(key="legacy_remove_typed").input(made).run()
+    app.button(key="legacy_remove_do").click().run()
+    assert "is the last backup that is known to be whole" in warned(app)
+    assert "Make another one first" in warned(app)
+    assert [row.id for row in catalog.everything(desk)] == [made]
+
+
+def test_only_what_was_adopted_has_the_button_and_only_for_whoever_may(desk, old):
+    made = adopted(desk)
+    ours = backup.run(desk, ROOT, "manual").result["snapshot"]
+    for role, opened in (("admin", ours), ("operator", made)):
+        shown = keys(seen("backups", role, snapshot=opened))
+        assert "close_panel" in shown and "legacy_remove" not in shown, role
+
+
 def test_one_that_can_not_be_used_says_why_and_offers_nothing(desk, old):
     app = choose(desk, seen("backups"), 0)
     assert "is an empty file" in said(app) and "legacy_adopt" not in keys(app)
