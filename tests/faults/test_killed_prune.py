@@ -1,5 +1,5 @@
-"""Kill the removing of old backups at random instants (tests/services/test_pruning.py has its
-steps): what is listed is whole, and the next run removes the rest."""
+"""Kill the removing of old backups at random instants (its steps are in
+tests/services/test_pruning_stopped.py): what is listed is whole, the next run removes the rest."""
 
 from __future__ import annotations
 
