@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import timedelta
+from zoneinfo import ZoneInfo
 
 import pytest
 import streamlit as st
 from pydantic import SecretStr
+from streamlit.runtime.context import ContextProxy
 from streamlit.testing.v1 import AppTest, app_test
 
 from services.core.access import command_line_actor
@@ -85,6 +87,18 @@ def test_the_monitoring_page_tells_the_history_of_open_and_past_alerts(desk):
     app.run()
     assert "No alert is open" in said(app)
     assert any(each.label == "Past alerts (1)" for each in app.expander)
+
+
+def test_until_when_an_alert_is_muted_is_told_in_the_zone_of_whoever_looks(desk, monkeypatch):
+    seen("overview", "manager")  # the alert opens as somebody looks
+    (alert,) = [a for a in alerts.standing(desk, ROOT) if a.rule == "backup.failed"]
+    until = desk.now() + timedelta(hours=3)
+    responses.mute(desk, ROOT, alert.id, until)
+    monkeypatch.setattr(ContextProxy, "timezone", "Asia/Kathmandu")
+    lines = [line for line in said(seen("monitoring", "admin")).split("\n") if "Muted by" in line]
+    (told,) = [line.replace("\\", "") for line in lines]
+    assert f"{until.astimezone(ZoneInfo('Asia/Kathmandu')):%H:%M}" in told
+    assert f"{until:%H:%M}" not in told and "T" not in told.partition("until")[2]
 
 
 def test_a_test_message_says_on_the_page_what_came_back(desk, monkeypatch):
