@@ -282,7 +282,7 @@ def _from_store(options: argparse.Namespace) -> dict[str, Any]:
             "restore.py --from STORE --fresh [ID], or restore.py list --from STORE.",
         )
     if COPY in (options.place, options.source):
-        options.source = as_the_only_store(load_settings()).store_url
+        options.source = COPY
     if options.fresh is None and options.snapshot != "list":
         raise Misconfigured(
             "--from says where to look, not what to do; nothing was started.",

@@ -14,7 +14,7 @@ from typing import Any, Literal
 from urllib.parse import unquote
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator
+from pydantic import Field, PrivateAttr, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from db.engine import sqlite_file, sqlite_url
@@ -31,6 +31,7 @@ from services.core.errors import Misconfigured
 PROJECT_ROOT = Path(__file__).resolve().parents[2]
 _SECRET_NAMES = re.compile(r"SECRET|KEY|PASSWORD|TOKEN|CODE|URL", re.IGNORECASE)
 _ALREADY_READ = "DESK_SECRET_WAS_READ"
+_STORE_IS_NAMED = "DESK_STORE_IS_NAMED"
 _INSTANCE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,62}")
 
 
@@ -183,6 +184,10 @@ class Settings(BaseSettings):
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
         "INFO", description="How much the desk writes to standard error."
     )
+    # A child process is given the second store as its only one, and names it as a person does.
+    _store_setting: str = PrivateAttr(
+        default_factory=lambda: os.environ.get(_STORE_IS_NAMED, "BACKUP_STORE_URL")
+    )
 
     @field_validator("desk_home")
     @classmethod
@@ -322,9 +327,21 @@ class Settings(BaseSettings):
         return self._absolute(url)
 
     @property
+    def store_setting(self) -> str:
+        """The variable that a person set `store_url` by, for errors."""
+        return self._store_setting
+
+    @property
     def copy_url(self) -> str | None:
         """The second store, in the same form; None where there is none."""
         return self._absolute(self.backup_copy_url) if self.backup_copy_url else None
+
+    def with_the_copy_alone(self) -> Settings:
+        """The settings of a desk that has nothing but its second store."""
+        there = {"backup_store_url": self.copy_url, "backup_copy_url": None}
+        alone = self.model_copy(update=there)
+        alone._store_setting = "BACKUP_COPY_URL"
+        return alone
 
     @property
     def alert_addresses(self) -> tuple[str, ...]:
@@ -345,6 +362,8 @@ class Settings(BaseSettings):
             if value is not None and value != "":
                 plain = value.get_secret_value() if isinstance(value, SecretStr) else value
                 values[name.upper()] = str(plain)
+        if self._store_setting != "BACKUP_STORE_URL":
+            values[_STORE_IS_NAMED] = self._store_setting
         if self.aws_secrets_insightshop:
             values[_ALREADY_READ] = self.aws_secrets_insightshop
         return values

@@ -16,8 +16,9 @@ from services.core import audit
 from services.core.audit import AuditFilter
 from services.core.context import Context
 from services.core.errors import Broken, Misconfigured
+from services.core.settings import load_settings
 from services.protection.index import catalog
-from services.protection.stores import open_store
+from services.protection.stores import as_the_only_store, open_store
 from tests.faults.scene import back_up, damage, world
 from tests.services.second_store import (
     cli,
@@ -78,6 +79,25 @@ def test_looking_into_the_second_store_forgets_nothing_of_the_first(desk, operat
     code, _answer, said = cli(desk, "restore", later.id, "--dry-run", "--place", "copy")
     assert code == 1 and "no longer in the store" in said
     assert cli(desk, "restore", copied.id, "--dry-run", "--place", "copy")[0] == 0
+
+
+@pytest.mark.parametrize("asked", [["list", "--place", "copy"], ["--from", "copy", "--fresh"]])
+def test_what_is_wrong_with_the_second_store_names_its_own_setting(desk, asked):
+    folder_of(desk).rmdir()
+    if "--fresh" in asked:
+        shutil.rmtree(desk.settings.desk_home / "instance")
+    code, answer, said = cli(desk, "restore", *asked)
+    assert code != 0 and "correct BACKUP_COPY_URL" in said, answer
+    assert "BACKUP_STORE_URL" not in said
+
+
+def test_so_does_a_process_that_was_started_to_undo_from_there(desk, monkeypatch, tmp_path):
+    folder_of(desk).rmdir()
+    for name, value in as_the_only_store(desk.settings).as_environment().items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(Misconfigured) as caught:
+        list(open_store(load_settings(tmp_path / "none.env")).list(""))
+    assert "correct BACKUP_COPY_URL" in caught.value.hint
 
 
 # At the end of a backup, and from the command line

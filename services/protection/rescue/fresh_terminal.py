@@ -24,7 +24,8 @@ from services.protection.rescue.fresh_find import (
 from services.protection.rescue.fresh_parts import LEFT_OUT, Borrowed
 from services.protection.rescue.space import megabytes
 from services.protection.rescue.words import plural
-from services.protection.stores import open_store
+from services.protection.stores import as_the_only_store, open_store
+from services.protection.stores.places import COPY
 
 _WIDTH = 24
 _LISTED = 30
@@ -41,7 +42,7 @@ def run(options: argparse.Namespace, actor: Actor, borrowed: Borrowed) -> dict[s
     """
     require(actor, Permission.RESTORE)
     settings = _settings(options.source)
-    settings = _of_instance(settings, options.instance)
+    settings = _of_instance(settings, options.source, options.instance)
     if options.fresh is None:
         return _list(settings, quiet=options.json)
     store = open_store(settings)
@@ -75,16 +76,18 @@ def run(options: argparse.Namespace, actor: Actor, borrowed: Borrowed) -> dict[s
     }
 
 
-def _settings(source: str | None) -> Settings:
+def _settings(source: str | None, **more: str) -> Settings:
     if source is None:
-        return load_settings()
+        return load_settings(**more)
+    if source == COPY:
+        return as_the_only_store(load_settings(**more))
     if "://" not in source:
         # A folder as a person types it starts where they are, not at the desk's home.
         source = f"file:{Path(source.removeprefix('file:')).expanduser().absolute()}"
-    return load_settings(backup_store_url=source)
+    return load_settings(backup_store_url=source, **more)
 
 
-def _of_instance(settings: Settings, instance: str | None) -> Settings:
+def _of_instance(settings: Settings, source: str | None, instance: str | None) -> Settings:
     if instance is None and "instance_id" not in settings.model_fields_set:
         store = open_store(settings)
         names = list(stored_ids(store))
@@ -97,7 +100,7 @@ def _of_instance(settings: Settings, instance: str | None) -> Settings:
             instance = choose(shops, settings.store_url)
     if instance is None:
         return settings
-    return load_settings(backup_store_url=settings.store_url, instance_id=instance)
+    return _settings(source, instance_id=instance)
 
 
 def _list(settings: Settings, *, quiet: bool) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from services.core.errors import Misconfigured
 from services.core.settings import Settings
-from services.protection.stores.base import COPY_SETTING, STORE_SETTING, Store
+from services.protection.stores.base import Store
 from services.protection.stores.places import COPY, STORE, require_apart
 
 
@@ -23,10 +23,9 @@ def open_store(settings: Settings, *, hurried: bool = False, place: str = STORE)
         Misconfigured: the address can't be used; or there is no second store, or it is the
             first one.
     """
-    named = STORE_SETTING
     if place == COPY:
-        settings, named = as_the_only_store(settings), COPY_SETTING
-    url = settings.store_url
+        settings = as_the_only_store(settings)
+    url, named = settings.store_url, settings.store_setting
     if url.startswith("s3://"):
         from services.protection.stores.s3 import S3Store
         from services.protection.stores.s3_client import HURRIED
@@ -51,4 +50,4 @@ def as_the_only_store(settings: Settings) -> Settings:
             "Set it to file:FOLDER or s3://BUCKET/PREFIX, somewhere the first store is not.",
         )
     require_apart(settings.store_url, url)
-    return settings.model_copy(update={"backup_store_url": url, "backup_copy_url": None})
+    return settings.with_the_copy_alone()

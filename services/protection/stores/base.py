@@ -21,8 +21,8 @@ _MAX_KEY_BYTES = 900  # S3 allows 1,024 together with the store's prefix
 _MAX_PART_BYTES = 255  # what file systems allow
 
 
-STORE_SETTING, COPY_SETTING = "BACKUP_STORE_URL", "BACKUP_COPY_URL"
-"""What holds the address of the first and of the second store."""
+STORE_SETTING = "BACKUP_STORE_URL"
+"""What holds the address of the first store."""
 
 
 class Readable(Protocol):
