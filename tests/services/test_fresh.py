@@ -3,12 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
-import signal
 import sqlite3
-import subprocess
-import sys
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -19,10 +14,6 @@ from sqlalchemy import text
 from services import backup
 from services.core import jobs
 from services.core.access import command_line_actor
-from services.core.context import open_context
-from services.core.errors import Conflict
-from services.core.settings import PROJECT_ROOT, load_settings
-from services.core.unfinished import marker
 from services.knowledge import transfer
 from services.people import sessions
 from services.people.sign_in import sign_in
@@ -31,54 +22,15 @@ from services.protection.manifest import manifest_key
 from services.protection.rescue.execute import SAFETY
 from services.protection.stores import open_store
 from services.shop.attach import attach
-from tests.faults import matrix
 from tests.faults.scene import KNOWLEDGE, back_up
 from tests.services.lost import PASSWORD, NewMachine, audit_rows, lose, noted
 from tests.shops import build_shop
 
 
 @pytest.fixture
-def old(tmp_path):
-    """A desk with a shop whose store lies elsewhere; `old(**settings)`."""
-    made = []
-
-    def make(folder: str = "old", **overrides):
-        home = tmp_path / folder
-        overrides = {"backup_store_url": f"file:{tmp_path / 'store'}"} | overrides
-        (tmp_path / "store").mkdir(exist_ok=True)
-        settings = load_settings(
-            env_file=tmp_path / "no.env",
-            desk_home=home / "desk",
-            shop_root=home / "shop",
-            **overrides,
-        )
-        ctx = open_context(settings)
-        build_shop(settings.shop_sqlite_path)
-        attach(ctx)
-        made.append(ctx)
-        return ctx
-
-    yield make
-    for ctx in made:
-        ctx.close()
-
-
-@pytest.fixture
-def ctx(old, cheap_bcrypt):
+def ctx(old_desk, cheap_bcrypt):
     """The desk of the machine that will be lost, with a folder as its store."""
-    return old()
-
-
-@pytest.fixture
-def lost(ctx, admin):
-    """A shop that was backed up, and is gone."""
-    return lose(ctx, admin)
-
-
-@pytest.fixture
-def machine(tmp_path, lost) -> NewMachine:
-    (tmp_path / "new").mkdir()
-    return NewMachine(tmp_path / "new", lost)
+    return old_desk()
 
 
 def _altered(lost, what: str) -> Path:
@@ -91,12 +43,14 @@ def _altered(lost, what: str) -> Path:
 
 
 @pytest.mark.parametrize("store", ["folder", "bucket"])
-def test_everything_comes_back_and_is_proven(store, request, old, admin, tmp_path, cheap_bcrypt):
+def test_everything_comes_back_and_is_proven(
+    store, request, old_desk, admin, tmp_path, cheap_bcrypt
+):
     overrides = {}
     if store == "bucket":
         server = request.getfixturevalue("rclone_server")
         overrides = server.settings(server.make_bucket(), "desk/backups")
-    lost = lose(old(**overrides), admin)
+    lost = lose(old_desk(**overrides), admin)
     (tmp_path / "new").mkdir()
     machine = NewMachine(tmp_path / "new", lost)
     answer = machine.fresh()
@@ -127,8 +81,8 @@ def test_everything_comes_back_and_is_proven(store, request, old, admin, tmp_pat
     assert (machine.settings.instance_dir / "control.db").stat().st_mode & 0o777 == 0o600
 
 
-def test_what_belonged_to_the_old_machine_alone_is_ended(old, admin, tmp_path, cheap_bcrypt):
-    ctx = old()
+def test_what_belonged_to_the_old_machine_alone_is_ended(old_desk, admin, tmp_path, cheap_bcrypt):
+    ctx = old_desk()
     lose(ctx, admin)
     token = sign_in(ctx, "ada", PASSWORD).token
     restoring = jobs.create(ctx, admin, "restore", lock="another")
@@ -227,8 +181,8 @@ def test_a_desk_that_runs_keeps_its_database(machine):
     assert machine.equals_the_lost_one()
 
 
-def test_of_several_shops_one_has_to_be_chosen(machine, old, admin, lost):
-    other = old("other", instance_id="tenant-b")
+def test_of_several_shops_one_has_to_be_chosen(machine, old_desk, admin, lost):
+    other = old_desk("other", instance_id="tenant-b")
     wanted = noted(other, back_up(other, admin))
     said = machine.refused()
     assert "default" in said and "tenant-b" in said and "--instance" in said
@@ -354,10 +308,10 @@ def keys(tmp_path):
 
 
 def test_an_encrypted_and_signed_snapshot_needs_its_identity_and_its_key(
-    old, admin, tmp_path, keys, cheap_bcrypt
+    old_desk, admin, tmp_path, keys, cheap_bcrypt
 ):
     overrides, identity = keys
-    lost = lose(old(**overrides), admin)
+    lost = lose(old_desk(**overrides), admin)
     machine = NewMachine(tmp_path / "new", lost)
     machine.home.mkdir()
     said = machine.refused(code=3)
@@ -379,125 +333,6 @@ def test_an_encrypted_and_signed_snapshot_needs_its_identity_and_its_key(
 def test_an_unsigned_snapshot_is_refused_where_a_signing_key_is_set(machine):
     said = machine.refused(BACKUP_SIGNING_KEY="k" * 40)
     assert "sign" in said
-
-
-# ---- killed
-
-
-PASSED = [
-    "begun",
-    "the shop's database staged",
-    "the desk's own database staged",
-    "the knowledge base staged",
-    "vectors fetched",
-    "the vectors staged",
-    "the pictures staged",
-    "placing",
-    "vectors moved in",
-    "vectors placed",
-    "images moved in",
-    "images placed",
-    "control.db free",
-    "control.db placed",
-    "insightshop.db free",
-    "insightshop.db placed",
-    "finishing",
-    "finished",
-]
-
-
-def _child(machine: NewMachine, **more: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "tests.faults.child", "fresh", machine.lost.source],
-        cwd=PROJECT_ROOT,
-        env={**os.environ, **machine.variables, **more},
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-
-
-def test_it_passes_these_instants_in_this_order(machine):
-    done = _child(machine)
-    assert done.returncode == 0, done.stderr
-    assert [line for line in done.stdout.splitlines() if not line.startswith("{")] == PASSED
-
-
-@matrix.faults
-def test_killed_at_any_instant_and_run_again_it_brings_everything_back(machine):
-    for name in matrix.some(PASSED, 2):
-        shutil.rmtree(machine.home)
-        machine.home.mkdir()
-        assert _child(machine, KILL_AT=name).returncode == -signal.SIGKILL
-        # What lies there now is not whole, and neither the desk nor a backup takes it so.
-        with pytest.raises(Conflict, match="has not ended.*--fresh"):
-            machine.desk()
-        placed = machine.settings.shop_sqlite_path.exists()
-        assert placed == (PASSED.index(name) >= PASSED.index("insightshop.db placed"))
-        with matrix.cell(matrix.KILLED, "a recovery from the bucket", matrix.SQLITE):
-            machine.fresh()
-            assert machine.equals_the_lost_one(), name
-        desk = machine.desk()
-        try:
-            assert [row[5] for row in audit_rows(desk)].count("recovery.done") == 1
-        finally:
-            desk.close()
-        left = [file for file in machine.files() if ".recovery-" in file or ".restore-" in file]
-        assert left == []
-
-
-def test_what_was_fetched_before_a_kill_is_not_fetched_again(machine, lost):
-    assert _child(machine, KILL_AT="the pictures staged").returncode == -signal.SIGKILL
-    folder = Path(lost.source.removeprefix("file:"))
-    database = folder / f"data/default/{lost.manifest.id}/database.sqlite3.zst"
-    whole = database.read_bytes()
-    database.write_bytes(bytes(len(whole)))  # would be found out if it were read
-    machine.fresh()
-    assert machine.equals_the_lost_one()
-
-
-def test_killed_while_placing_it_goes_on_and_begins_nothing_else(machine, ctx, admin, lost):
-    assert _child(machine, KILL_AT="images placed").returncode == -signal.SIGKILL
-    later = backup.run(ctx, admin).result["snapshot"]
-    assert "Let it end first" in machine.refused(later)
-    elsewhere = machine.refused(lost.manifest.id, SHOP_ROOT=str(machine.home / "elsewhere"))
-    assert "Set the variables as they were" in elsewhere
-    assert machine.fresh()["snapshot"] == lost.manifest.id
-    assert machine.equals_the_lost_one()
-
-
-def test_killed_while_fetching_another_snapshot_may_be_taken_instead(machine, ctx, admin, lost):
-    later = backup.run(ctx, admin).result["snapshot"]
-    assert _child(machine, KILL_AT="the vectors staged").returncode == -signal.SIGKILL
-    assert machine.fresh(lost.manifest.id)["snapshot"] == lost.manifest.id
-    assert machine.equals_the_lost_one()
-    assert not [name for name in machine.files() if later in name and "manifest" not in name]
-
-
-def test_a_shop_that_makes_a_database_meanwhile_keeps_it_and_nothing_is_lost(machine):
-    assert _child(machine, KILL_AT="control.db placed").returncode == -signal.SIGKILL
-    path = machine.settings.shop_sqlite_path
-    build_shop(path)
-    said = machine.run("--from", machine.lost.source, "--fresh", "--yes")
-    assert said.returncode == 1 and str(path) in said.stderr
-    path.rename(path.with_suffix(".theirs"))
-    machine.fresh()
-    assert machine.equals_the_lost_one()
-
-
-def test_doors_stay_shut_while_a_recovery_has_not_ended(machine):
-    assert _child(machine, KILL_AT="insightshop.db placed").returncode == -signal.SIGKILL
-    for door in ("backup.py", "restore.py"):
-        done = subprocess.run(
-            [sys.executable, str(PROJECT_ROOT / "services" / door), "list"][: 2 + (door > "c")],
-            env={**os.environ, **machine.variables},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert done.returncode == 1 and "has not ended" in done.stderr
-    assert str(marker(machine.settings)) in done.stderr
 
 
 def test_a_knowledge_base_that_is_in_no_table_is_imported(machine, lost, ctx, admin):
