@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from services.core.context import Context, open_context
 from services.core.settings import Settings, load_settings
 from services.protection.stores import open_store
 from services.protection.stores.base import Store
@@ -60,3 +62,18 @@ def quick_store(s3_settings: Callable[..., Settings]) -> Callable[..., S3Store]:
         return S3Store.from_settings(s3_settings(server, bucket, **overrides), patience)
 
     return make
+
+
+@pytest.fixture
+def desk(s3_settings: Callable[..., Settings]) -> Iterator[Callable[..., Context]]:
+    """`desk(server, bucket, prefix, ...)`: a desk whose store is that bucket."""
+    opened: list[Context] = []
+
+    def make(server, bucket: str, prefix: str = "desk", **overrides: Any) -> Context:
+        context = open_context(s3_settings(server, bucket, prefix, **overrides))
+        opened.append(context)
+        return context
+
+    yield make
+    for context in opened:
+        context.close()
