@@ -76,7 +76,7 @@ def run(options: argparse.Namespace, actor: Actor, borrowed: Borrowed) -> dict[s
     }
 
 
-def _settings(source: str | None, **more: str) -> Settings:
+def _settings(source: str | None, **more: Any) -> Settings:
     if source is None:
         return load_settings(**more)
     if source == COPY:
