@@ -5,6 +5,9 @@ from __future__ import annotations
 import json
 from urllib.request import Request, urlopen
 
+from services import store
+from services.core.context import Context
+from services.protection.archive.model import Retrieval
 from tests.servers import S3Server
 
 
@@ -42,3 +45,10 @@ def _looks(server: S3Server) -> int:
     address = f"{server.endpoint}/moto-api/state-manager/get-transition?model_name=s3::keyrestore"
     with urlopen(address) as answer:
         return int(json.load(answer).get("times") or 0)
+
+
+def polled(ctx: Context, times: int = 12) -> tuple[Retrieval, ...]:
+    """Look so often at what is on its way; gives what the last look saw."""
+    for _ in range(times):
+        found = store.poll(ctx)
+    return found
