@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import shutil
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
@@ -192,3 +193,19 @@ def _order(number: int, rng: random.Random, users: int) -> tuple[Any, ...]:
     placed = _BEGAN + timedelta(days=60 + number % 28, hours=10)
     buyer = rng.randint(1, users)
     return (number, f"ORD-20260301-{number:08X}", buyer, total, "processing", placed)
+
+
+def two_shops(tmp_path: Path) -> tuple[Path, Path]:
+    """(live, snapshot): the live one has 3 orders more."""
+    snapshot = build_shop(tmp_path / "snapshot.db")
+    live = tmp_path / "live.db"
+    shutil.copyfile(snapshot, live)
+    rng = random.Random(1)
+    with closing(sqlite3.connect(live)) as database, database:
+        for number in range(61, 64):
+            add_order(database, number, rng)
+        database.execute(
+            "UPDATE orders SET total = 10.5, created_at = '2026-11-23 10:00:00.000000'"
+            " WHERE id > 60"
+        )
+    return live, snapshot

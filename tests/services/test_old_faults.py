@@ -3,8 +3,8 @@
 Their other faults have their tests where the thing itself is tested: torn copies and rows of
 an open transaction or a `-wal` in test_sources_sqlite, a live Chroma folder in
 test_sources_chroma, a restore under a running shop in tests/stores/test_while_written, stale
-journals and escaping archive members in test_restore_parts, long lists in tests/stores, two
-tenants in test_tenants.
+journals in test_restore_live_file, escaping archive members in test_restore_folders, long lists
+in tests/stores, two tenants in test_tenants.
 """
 
 from __future__ import annotations
