@@ -55,6 +55,16 @@ def archived_pictures(ctx: Context, store: Store, manifest: Manifest) -> dict[st
     return {key: size for key, size in away.items() if key in needed}
 
 
+def pictures_away(ctx: Context, store: Store, manifest: Manifest) -> frozenset[str]:
+    """The keys of those that have to be brought back before they can be read.
+
+    Raises:
+        Broken: one is missing.
+    """
+    states = states_of(store, archived_pictures(ctx, store, manifest))
+    return frozenset(key for key, state in states.items() if state.access is not Access.READABLE)
+
+
 def require_pictures(ctx: Context, store: Store, manifest: Manifest) -> None:
     """Stop a restore of pictures that would meet some in an archive half way.
 
@@ -63,14 +73,13 @@ def require_pictures(ctx: Context, store: Store, manifest: Manifest) -> None:
     Raises:
         Archived: says how many.
     """
-    states = states_of(store, archived_pictures(ctx, store, manifest))
-    away = {key for key, state in states.items() if state.access is not Access.READABLE}
+    away = pictures_away(ctx, store, manifest)
     if away:
         live = images.capture(ctx.settings.images_dir)
         there = {each.name: each.sha256 for each in live.pictures} if live else {}
         names = picture_list(ctx, store, manifest)
         missing = {digest for name, digest in names.items() if there.get(name) != digest}
-        away = {key for key in away if _digest(key) in missing}
+        away = frozenset(key for key in away if _digest(key) in missing)
     if away:
         raise Archived(
             f"{len(away):,} pictures of {manifest.id} lie in the archive of {store.url} and can't "

@@ -130,7 +130,7 @@ class Fresh:
         if resumes in (None, Phase.STAGING):
             asides = self.parts.require_free()
             with self._offering():
-                require_readable(self.store, self.manifest)
+                require_readable(self.ctx, self.store, self.manifest)
                 self.parts.require_key()
             self.parts.require_room()
         return FreshPlan(

@@ -8,10 +8,12 @@ from itertools import groupby
 
 from services.core.context import Context
 from services.core.errors import Archived, Broken, DeskError, Invalid, Misconfigured
+from services.protection.archive.objects import pictures_away
 from services.protection.index import catalog
 from services.protection.manifest import SNAPSHOT_ID, manifest_prefix
 from services.protection.model import Component, Manifest
 from services.protection.rescue.execute import SAFETY
+from services.protection.rescue.words import plural
 from services.protection.stores.base import Access, Store
 
 _MANIFESTS = "manifests/"
@@ -160,12 +162,13 @@ def offer(before: Manifest | None, damaged: Manifest | None = None) -> str:
     return told
 
 
-def require_readable(store: Store, manifest: Manifest) -> None:
-    """See that every part is in the store, of its size, and not in an archive.
+def require_readable(ctx: Context, store: Store, manifest: Manifest) -> None:
+    """See that every part is in the store, of its size, and that nothing, down to the last
+    picture, lies in an archive.
 
     Raises:
         Broken: a part is missing or cut short; names it.
-        Archived: parts have to be brought back first; says how.
+        Archived: parts or pictures have to be brought back first; says how.
     """
     away: list[Component] = []
     for component in manifest.components:
@@ -178,15 +181,30 @@ def require_readable(store: Store, manifest: Manifest) -> None:
             )
         if store.archive_state(component.key).access is not Access.READABLE:
             away.append(component)
-    if away:
-        raise Archived(
-            f"The snapshot {manifest.id} lies in an archive "
-            f"({', '.join(component.name for component in away)}) and has to be brought back "
-            "first, which takes minutes to days. Nothing was changed.",
-            "Ask for each part with `aws s3api restore-object --bucket BUCKET --key "
-            f"PREFIX/{away[0].key} --restore-request Days=7` (docs/recovery.md), wait until "
-            "they are there, then run this again; or use a newer snapshot.",
+    # All at once: whoever waited two days for the parts must not begin to wait for pictures.
+    pictures = sorted(pictures_away(ctx, store, manifest))
+    if not (away or pictures):
+        return
+    told = [component.name for component in away]
+    if pictures:
+        told.append(plural(len(pictures), "picture", "pictures"))
+    example = away[0].key if away else pictures[0]
+    hint = (
+        "Ask for each of them with `aws s3api restore-object --bucket BUCKET --key "
+        f"PREFIX/{example} --restore-request Days=7` (docs/recovery.md), wait until "
+        "they are there, then run this again; or use a newer snapshot."
+    )
+    if not away:
+        hint += (
+            "\nOr bring back everything else now: --without images. Then `python "
+            f"services/store.py retrieve {manifest.id}` asks for the pictures, and `python "
+            f"services/restore.py {manifest.id} --only images` puts them back."
         )
+    raise Archived(
+        f"The snapshot {manifest.id} lies in an archive ({', '.join(told)}) and has to be "
+        "brought back first, which takes minutes to days. Nothing was changed.",
+        hint,
+    )
 
 
 def _newest_first(ctx: Context, store: Store, ids: list[str]) -> Iterator[Manifest | str]:
