@@ -2,89 +2,37 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import timedelta
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 
 import pytest
-from pydantic import SecretStr
 from sqlalchemy import insert, select
 from sqlalchemy.exc import IntegrityError
 
 from db.control import alert_changes
 from db.control import alerts as alerts_table
 from db.engine import read, write
-from services import backup, drill, monitor
 from services.core import audit, logs
 from services.core.context import Context, open_context
-from services.core.errors import Broken, DeskError, Misconfigured
+from services.core.errors import Misconfigured
 from services.core.settings import load_settings
 from services.watch import alerts, notify, responses, targets
 from services.watch.alerting import Condition
 from services.watch.notify import Beat
 from services.watch.posture import Tone
-from tests.drills import flip, furnished_desk, stored
-
-FAILED = Condition("backup.failed", "", Tone.BAD, "The last backup failed.", "Mend it.")
-DISK = Condition("disk.full", "shop", Tone.WARNING, "The disk is 95% full.", "Free some space.")
-PASSWORD, TOKEN = "hunter2hunter2", "t0ken-in-the-path"
-CLOSED = "json://127.0.0.1:9/"
-
-
-@dataclass
-class Inbox:
-    """A server that takes messages, or does not."""
-
-    port: int = 0
-    status: int = 200
-    messages: list[dict] = field(default_factory=list)
-    pings: list[str] = field(default_factory=list)
-
-    @property
-    def address(self) -> str:
-        return f"json://desk:{PASSWORD}@127.0.0.1:{self.port}/{TOKEN}"
-
-    @property
-    def titles(self) -> list[str]:
-        return [message["title"].partition(" (")[0] for message in self.messages]
+from tests.services.inbox import CLOSED, FAILED, PASSWORD, TOKEN, Inbox, errors, listening, telling
 
 
 @pytest.fixture
 def inbox() -> Iterator[Inbox]:
-    box = Inbox()
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            body = self.rfile.read(int(self.headers["Content-Length"]))
-            if box.status == 200:
-                box.messages.append(json.loads(body))
-            self.send_response(box.status)
-            self.end_headers()
-
-        def do_GET(self) -> None:
-            box.pings.append(self.path)
-            self.send_response(box.status)
-            self.end_headers()
-
-        def log_message(self, *_said: object) -> None:
-            pass
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        box.port = server.server_address[1]
-        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+    with listening() as box:
         yield box
-        server.shutdown()
 
 
-def telling(ctx: Context, *addresses: str, **more: object) -> Context:
-    """The same desk with these targets."""
-    urls = SecretStr(",".join(addresses)) if addresses else None
-    return replace(ctx, settings=ctx.settings.model_copy(update={"alert_urls": urls, **more}))
+DISK = Condition("disk.full", "shop", Tone.WARNING, "The disk is 95% full.", "Free some space.")
 
 
 @pytest.fixture
@@ -97,11 +45,6 @@ def deliveries(ctx: Context) -> list[str]:
         return list(
             connection.scalars(select(alert_changes.c.delivery).order_by(alert_changes.c.id))
         )
-
-
-def errors(ctx: Context) -> str:
-    with read(ctx.control) as connection:
-        return " ".join(filter(None, connection.scalars(select(alert_changes.c.delivery_error))))
 
 
 def test_a_message_says_what_it_is_about_since_when_what_to_do_and_where_to_look(desk, inbox):
@@ -343,101 +286,3 @@ def test_addresses_are_separated_by_commas_and_may_hold_some(tmp_path):
         "slack://a/b/c",
         "json://host",
     )
-
-
-@pytest.fixture
-def made(tmp_path, tmp_path_factory, inbox) -> Iterator[tuple[Context, str]]:
-    """A desk with a shop, a backup and somebody to tell, and the backup's id."""
-    manifest = furnished_desk(tmp_path, tmp_path_factory, vectors=False)
-    context = open_context(
-        load_settings(
-            env_file=tmp_path / "none.env",
-            desk_home=tmp_path / "desk",
-            shop_root=tmp_path / "shop",
-            alert_urls=inbox.address,
-            heartbeat_url=f"http://127.0.0.1:{inbox.port}/ping/{TOKEN}?a=1",
-        )
-    )
-    yield context, manifest.id
-    context.close()
-
-
-def test_a_failed_drill_fires_an_alert_at_once_and_one_that_passes_ends_it(
-    made, inbox, operator, admin
-):
-    ctx, snapshot_id = made
-    backup.refresh(ctx, admin)
-    manifest = backup.manifest(ctx, admin, snapshot_id)
-    broken = stored(ctx, next(c.key for c in manifest.components if c.name.startswith("database")))
-    whole = broken.read_bytes()
-    flip(broken)
-    with pytest.raises(Broken, match="test restore of .* failed"):
-        drill.run(ctx, operator, snapshot_id)
-    assert inbox.titles == ["At risk: Test restore failed"]
-    assert snapshot_id in inbox.messages[0]["message"]
-    monitor.evaluate(ctx, admin)
-    assert inbox.titles.count("At risk: Test restore failed") == 1, "it is the same alert"
-    assert "At risk: Newest backup damaged" not in inbox.titles, "nor the same trouble twice"
-    broken.write_bytes(whole)
-    drill.run(ctx, operator, snapshot_id)
-    monitor.evaluate(ctx, admin)
-    assert "Resolved: Test restore failed" in inbox.titles
-    assert all(alert.rule != "drill.failed" for alert in alerts.standing(ctx, admin))
-
-
-def test_a_backup_tells_the_dead_mans_switch_and_its_failure_fires_at_once(
-    made, inbox, operator, admin, monkeypatch
-):
-    ctx, _id = made
-    root = Path(ctx.settings.store_url.removeprefix("file:"))
-    aside = root.rename(root.with_name("away"))
-    root.write_text("no folder")
-    with pytest.raises((DeskError, OSError)):
-        backup.run(ctx, operator)
-    assert inbox.pings == [f"/ping/{TOKEN}/start?a=1", f"/ping/{TOKEN}/fail?a=1"]
-    assert inbox.titles == ["At risk: Backup failed"]
-    root.unlink()
-    aside.rename(root)
-    backup.run(ctx, operator)
-    assert inbox.pings[2:] == [f"/ping/{TOKEN}/start?a=1", f"/ping/{TOKEN}?a=1"]
-    assert inbox.titles == ["At risk: Backup failed", "Resolved: Backup failed"]
-    beat = notify.last_beat(ctx, admin)
-    assert beat is not None and beat.beat is Beat.SUCCESS and beat.error == ""
-
-
-def test_a_backup_succeeds_though_nobody_can_be_told(made, inbox, operator, admin):
-    ctx, _id = made
-    ctx = telling(ctx, CLOSED, heartbeat_url=SecretStr(f"http://127.0.0.1:9/{TOKEN}"))
-    alerts.observe(ctx, [FAILED])
-    assert backup.run(ctx, operator).result["snapshot"]
-    beat = notify.last_beat(ctx, admin)
-    assert beat is not None and "can't be reached" in beat.error and TOKEN not in beat.error
-    assert "onnection" in errors(ctx)
-
-
-def test_a_database_that_can_not_keep_alerts_is_no_reason_to_fail_a_backup(
-    made, operator, monkeypatch
-):
-    ctx, _id = made
-
-    def breaks(*_what: object, **_more: object) -> None:
-        raise RuntimeError("no alerts today")
-
-    monkeypatch.setattr(alerts, "observe", breaks)
-    assert backup.run(ctx, operator).result["snapshot"]
-
-
-def test_the_monitor_of_cron_sends_what_is_due_and_says_so(made, inbox, admin, capsys, monkeypatch):
-    ctx, _id = made
-    for name, value in ctx.settings.as_environment().items():
-        monkeypatch.setenv(name, value)
-    alerts.observe(ctx, [FAILED])
-    assert monitor.main(["--json"]) == 0
-    answer = json.loads(capsys.readouterr().out)["alerts"]
-    assert answer["delivered"] == len(inbox.messages) and answer["failed"] == 0
-    assert inbox.titles[:2] == ["At risk: Backup failed", "Resolved: Backup failed"]
-    inbox.status = 500
-    alerts.observe(ctx, [FAILED])
-    assert monitor.main([]) == 0
-    assert "could not be delivered. JSON (target 1)" in capsys.readouterr().err
-    assert [alert.rule for alert in alerts.standing(ctx, admin)] != ["backup.failed"]
