@@ -21,16 +21,7 @@ from services.protection.index import catalog
 from services.protection.manifest import data_key, manifest_key
 from services.protection.replication import keeping
 from services.protection.stores import open_store
-from tests.services.pruning import (
-    SMALL,
-    aged,
-    all_whole,
-    finish,
-    ids,
-    keys,
-    remove,
-    strict_desk,
-)
+from tests.services.pruning import SMALL, aged, all_whole, finish, ids, keys, remove, strict_desk
 
 
 @pytest.fixture

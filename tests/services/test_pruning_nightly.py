@@ -14,14 +14,7 @@ from db.engine import read
 from services import backup, retention
 from services.core.errors import Transient
 from services.protection.stores import open_store
-from tests.services.pruning import (
-    Refusing,
-    aged,
-    all_whole,
-    ids,
-    remove,
-    strict_desk,
-)
+from tests.services.pruning import Refusing, aged, all_whole, ids, remove, strict_desk
 
 
 @pytest.fixture

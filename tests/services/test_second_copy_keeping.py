@@ -19,12 +19,7 @@ from services.protection.stores import open_store
 from services.protection.stores.local import LocalStore
 from tests.conftest import Clock
 from tests.faults.scene import back_up
-from tests.services.second_store import (
-    desk_with_copy,
-    folder_of,
-    place_order,
-    second_store,
-)
+from tests.services.second_store import desk_with_copy, folder_of, place_order, second_store
 
 
 @pytest.fixture

@@ -20,11 +20,7 @@ from services.core.settings import load_settings
 from services.protection.index import catalog
 from services.protection.stores import as_the_only_store, open_store
 from tests.faults.scene import back_up, damage, world
-from tests.services.second_store import (
-    cli,
-    desk_with_copy,
-    folder_of,
-)
+from tests.services.second_store import cli, desk_with_copy, folder_of
 
 
 @pytest.fixture
