@@ -23,10 +23,10 @@ from sqlalchemy.exc import SQLAlchemyError
 from services.core import doors, jobs, terminal
 from services.core.access import Actor, Permission, command_line_actor, require
 from services.core.context import Context, open_context
-from services.core.errors import Archived, Conflict, Invalid, Misconfigured
+from services.core.errors import Conflict, Invalid, Misconfigured
 from services.core.settings import Settings, load_settings
 from services.knowledge import transfer
-from services.protection.archive.objects import require_pictures
+from services.protection.archive.objects import require_pictures, saying_the_way_back
 from services.protection.index import catalog
 from services.protection.model import PROTECTION_LOCK, Part
 from services.protection.reading import require_openable, require_way_back
@@ -77,16 +77,10 @@ def preview(
     manifest = catalog.load_manifest(ctx, store, resolved(ctx, snapshot_id))
     require_openable(ctx, manifest)
     require_way_back(ctx)
-    try:
-        with words():
-            if Part.IMAGES in parts:
-                require_pictures(ctx, store, manifest)
-            return make_plan(ctx, store, manifest, parts, lambda: _live_document(ctx), watcher)
-    except Archived as error:
-        # The object may be one that it shares with an earlier snapshot, and is named for that.
-        raise Archived(
-            error.message, f"`python services/store.py retrieve {manifest.id}` asks for all of it."
-        ) from error
+    with saying_the_way_back(manifest.id), words():
+        if Part.IMAGES in parts:
+            require_pictures(ctx, store, manifest)
+        return make_plan(ctx, store, manifest, parts, lambda: _live_document(ctx), watcher)
 
 
 def start(ctx: Context, actor: Actor, plan: RestorePlan, typed: str) -> jobs.Job:

@@ -6,8 +6,9 @@ then a snapshot is not back before they are.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import TypeVar
 
 from services.core.context import Context
@@ -85,6 +86,22 @@ def require_pictures(ctx: Context, store: Store, manifest: Manifest) -> None:
             f"{len(away):,} pictures of {manifest.id} lie in the archive of {store.url} and can't "
             "be read before they are brought back. Nothing was changed."
         )
+
+
+@contextmanager
+def saying_the_way_back(snapshot_id: str) -> Iterator[None]:
+    """Name the snapshot that has to be brought back. The object that was met may be a picture,
+    or one that it shares with an earlier snapshot, and is named for that.
+
+    Raises:
+        Archived: as it was, with what to do about it.
+    """
+    try:
+        yield
+    except Archived as error:
+        raise Archived(
+            error.message, f"`python services/store.py retrieve {snapshot_id}` asks for all of it."
+        ) from error
 
 
 def _digest(key: str) -> str:

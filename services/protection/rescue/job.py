@@ -9,6 +9,7 @@ from services.core import audit, doors, jobs
 from services.core.access import Actor, Permission
 from services.core.context import Context
 from services.core.errors import Conflict, Invalid
+from services.protection.archive.objects import saying_the_way_back
 from services.protection.index import catalog
 from services.protection.model import PROTECTION_LOCK
 from services.protection.replication.listing import index_copies
@@ -95,7 +96,8 @@ def work_off(ctx: Context, job: jobs.Job, watcher: doors.Watcher, borrowed: Borr
 
     def work(handle: jobs.JobHandle) -> dict[str, Any]:
         store = open_store(ctx.settings)
-        done = restore(ctx, store, handle, actor, plan, borrowed, job.params["undo_of"])
+        with saying_the_way_back(plan.snapshot_id):
+            done = restore(ctx, store, handle, actor, plan, borrowed, job.params["undo_of"])
         _note_end(ctx, actor, plan, job, done)
         return done.to_dict()
 

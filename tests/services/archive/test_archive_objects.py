@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -19,7 +21,7 @@ from services.protection.model import Part, Storage
 from services.protection.stores import open_store
 from services.protection.stores.base import Tier
 from services.protection.stores.s3 import S3Store
-from tests.faults.scene import DATABASE
+from tests.faults.scene import DATABASE, world
 from tests.glacier import freeze, polled, slow_archive
 
 
@@ -108,6 +110,22 @@ def test_pictures_that_a_rule_of_somebody_else_archived_are_brought_back_too(
     plan = restore.preview(s3, operator, snapshot, images)
     restore.run(s3, operator, plan, plan.word)
     assert picture.is_file()
+
+
+def test_pictures_that_go_into_the_archive_after_the_preview_stop_the_restore_of_everything(
+    s3, server, bucket, operator, picture
+):
+    snapshot = backup.run(s3, operator, "manual").result["snapshot"]
+    picture.rename(picture.with_name("other.png"))
+    with closing(sqlite3.connect(s3.settings.shop_sqlite_path)) as shop, shop:
+        shop.execute("UPDATE products SET price = 0")
+    plan = restore.preview(s3, operator, snapshot, DATABASE | {Part.IMAGES})
+    freeze(server, bucket, "desk/images/")
+    before = world(s3)
+    with pytest.raises(Archived, match="Nothing was changed") as caught:
+        restore.run(s3, operator, plan, plan.word)
+    assert f"retrieve {snapshot}" in caught.value.hint
+    assert world(s3) == before and not picture.exists()
 
 
 def test_where_the_list_of_pictures_is_archived_itself_all_of_them_are_brought_back(
