@@ -8,10 +8,13 @@ import sqlite3
 import subprocess
 import tarfile
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from services.core.context import Context
 from services.core.settings import PROJECT_ROOT
+from tests.faults.scene import furnish
 from tests.shops import build_shop
 
 CHROMA = """
@@ -107,6 +110,16 @@ def rows(path: Path, table: str) -> int:
     """Rows of a table."""
     with closing(sqlite3.connect(path)) as db:
         return int(db.execute(f"SELECT count(*) FROM {table}").fetchone()[0])
+
+
+def furnished_over(ctx: Context) -> Context:
+    """A furnished desk whose store is a folder, `bucket`, that old scripts used before it."""
+    furnish(ctx)
+    root = ctx.settings.desk_home.parent / "bucket"
+    root.mkdir()
+    return replace(
+        ctx, settings=ctx.settings.model_copy(update={"backup_store_url": f"file:{root}"})
+    )
 
 
 class Runs:

@@ -23,8 +23,8 @@ from services.protection.index import catalog
 from services.protection.model import Part
 from tests.conftest import person
 from tests.doors import run_door
-from tests.faults.scene import facts, furnish, tree, world
-from tests.legacy_bucket import OldBucket, Runs, chroma_folder, latest, rows
+from tests.faults.scene import facts, tree, world
+from tests.legacy_bucket import OldBucket, Runs, chroma_folder, furnished_over, latest, rows
 
 DATABASE = frozenset({Part.DATABASE})
 
@@ -37,12 +37,7 @@ def vector_folder(tmp_path_factory) -> Path:
 @pytest.fixture
 def desk(ctx: Context, shop: Path) -> Context:
     """A desk whose store is a folder that old scripts used before it."""
-    furnish(ctx)
-    root = ctx.settings.desk_home.parent / "bucket"
-    root.mkdir()
-    return replace(
-        ctx, settings=ctx.settings.model_copy(update={"backup_store_url": f"file:{root}"})
-    )
+    return furnished_over(ctx)
 
 
 @pytest.fixture
@@ -149,55 +144,6 @@ def test_a_tenant_sees_its_own_and_foreign_objects_are_nobodys(desk, old, vector
         ("mine/database/insightshop_20261101_020000.db", None)
     ]
     assert _listed(desk, operator) == [("database/insightshop_20261101_010000.db", None)]
-
-
-@pytest.mark.parametrize("prefix", ["", "desk/backups"])
-def test_in_a_bucket_they_are_found_beside_the_prefix_however_many(
-    desk, operator, moto_server, prefix
-):
-    bucket = moto_server.make_bucket()
-    values = moto_server.settings(bucket, prefix)
-    client = moto_server.client()
-    for day in range(1, 29):
-        for hour in range(5):
-            key = f"backups/database/insightshop_202611{day:02}_{hour:02}0000.db"
-            client.put_object(Bucket=bucket, Key=key, Body=b"%d" % (day * 100 + hour))
-    client.copy_object(
-        Bucket=bucket,
-        Key="backups/database/insightshop_latest.db",
-        CopySource={"Bucket": bucket, "Key": "backups/database/insightshop_20261128_040000.db"},
-    )
-    settings = load_settings(
-        env_file=desk.settings.desk_home / "none",
-        desk_home=desk.settings.desk_home,
-        shop_root=desk.settings.shop_root,
-        **values,
-    )
-    there = replace(desk, settings=settings)
-    found = legacy.legacy(there, operator)
-    assert len(found.backups) == 140 and found.problem is None
-    assert found.remarks == (
-        "backups/database/insightshop_latest.db is the copy of insightshop_20261128_040000.db.",
-    )
-
-
-def test_the_shops_own_bucket_is_looked_at_where_the_store_is_elsewhere(
-    desk, operator, rclone_server
-):
-    bucket = rclone_server.make_bucket()
-    rclone_server.client().put_object(
-        Bucket=bucket, Key="backups/database/insightshop_20261101_020000.db", Body=b""
-    )
-    values = rclone_server.settings(bucket) | {"backup_store_url": desk.settings.store_url}
-    settings = load_settings(
-        env_file=desk.settings.desk_home / "none",
-        desk_home=desk.settings.desk_home,
-        shop_root=desk.settings.shop_root,
-        s3_backup_bucket=bucket,
-        **values,
-    )
-    (found,) = legacy.legacy(replace(desk, settings=settings), operator).backups
-    assert found.main.place == f"s3://{bucket}" and "empty file" in found.unusable
 
 
 def test_a_place_that_does_not_answer_is_a_remark(desk, operator):
