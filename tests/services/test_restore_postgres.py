@@ -12,7 +12,7 @@ import pytest
 
 from services import restore
 from services.core import jobs
-from services.core.errors import Broken, Conflict, Invalid, Refused
+from services.core.errors import Broken, Invalid, Refused
 from services.core.settings import PROJECT_ROOT
 from services.knowledge import transfer
 from services.protection.model import Part
@@ -247,43 +247,6 @@ def test_a_verification_that_fails_puts_the_old_database_back(
         do(desk, operator, furnished.id, PARTS)
     assert world_on(desk) == before
     assert restore.undo_offer(desk, operator) is None
-    assert (beside(desk), leftovers(desk)) == ([], [])
-
-
-def test_more_orders_than_were_seen_stop_the_restore_before_anything_is_touched(
-    desk, operator, furnished
-):
-    plan = restore.preview(desk, operator, furnished.id, DATABASE)
-    with shop_of(desk) as db:
-        add_order_on(db, 701)
-    before = world_on(desk)
-    with pytest.raises(Conflict, match=r"orders \(1 more\).*Nothing was changed"):
-        restore.run(desk, operator, plan, plan.word)
-    assert world_on(desk) == before
-    assert (beside(desk), leftovers(desk)) == ([], [])
-
-
-def test_orders_placed_during_the_safety_snapshot_stop_the_restore_too(
-    desk, operator, furnished, monkeypatch
-):
-    from services.protection.rescue import execute
-
-    plan = restore.preview(desk, operator, furnished.id, PARTS)
-    real = execute.snapshots.create
-
-    def create(*arguments, **options):
-        made = real(*arguments, **options)
-        with shop_of(desk) as db:
-            add_order_on(db, 702)
-        return made
-
-    before = len(facts_on(desk))
-    monkeypatch.setattr(execute.snapshots, "create", create)
-    with pytest.raises(Conflict, match=r"orders \(1 more\)"):
-        restore.run(desk, operator, plan, plan.word)
-    with shop_of(desk) as db:
-        assert db.execute("SELECT count(*) FROM orders").fetchone() == (61,)
-    assert len(facts_on(desk)) == before
     assert (beside(desk), leftovers(desk)) == ([], [])
 
 

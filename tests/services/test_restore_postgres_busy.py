@@ -12,7 +12,7 @@ import pytest
 from services import restore
 from services.core import jobs
 from services.core.context import open_context
-from services.core.errors import Misconfigured, Transient
+from services.core.errors import Conflict, Misconfigured, Transient
 from services.core.settings import load_settings
 from services.protection.model import Part
 from services.protection.rescue import live as live_file
@@ -43,6 +43,12 @@ def desk(settings, postgres_server, monkeypatch):
     with desk_on(settings, postgres_server, postgres_server.make_shop(attached=True)) as ctx:
         furnish(ctx)
         yield ctx
+
+
+@pytest.fixture
+def furnished(desk, operator):
+    """A backup of it."""
+    return back_up(desk, operator)
 
 
 def test_a_session_idle_in_a_transaction_is_ended_and_holds_nothing_up(desk, operator):
@@ -288,3 +294,40 @@ def test_a_server_that_is_down_is_said_and_recovery_waits_for_it(settings, opera
         assert restore.recover(ctx) == []
     finally:
         ctx.close()
+
+
+def test_more_orders_than_were_seen_stop_the_restore_before_anything_is_touched(
+    desk, operator, furnished
+):
+    plan = restore.preview(desk, operator, furnished.id, DATABASE)
+    with shop_of(desk) as db:
+        add_order_on(db, 701)
+    before = world_on(desk)
+    with pytest.raises(Conflict, match=r"orders \(1 more\).*Nothing was changed"):
+        restore.run(desk, operator, plan, plan.word)
+    assert world_on(desk) == before
+    assert (beside(desk), leftovers(desk)) == ([], [])
+
+
+def test_orders_placed_during_the_safety_snapshot_stop_the_restore_too(
+    desk, operator, furnished, monkeypatch
+):
+    from services.protection.rescue import execute
+
+    plan = restore.preview(desk, operator, furnished.id, PARTS)
+    real = execute.snapshots.create
+
+    def create(*arguments, **options):
+        made = real(*arguments, **options)
+        with shop_of(desk) as db:
+            add_order_on(db, 702)
+        return made
+
+    before = len(facts_on(desk))
+    monkeypatch.setattr(execute.snapshots, "create", create)
+    with pytest.raises(Conflict, match=r"orders \(1 more\)"):
+        restore.run(desk, operator, plan, plan.word)
+    with shop_of(desk) as db:
+        assert db.execute("SELECT count(*) FROM orders").fetchone() == (61,)
+    assert len(facts_on(desk)) == before
+    assert (beside(desk), leftovers(desk)) == ([], [])
