@@ -234,13 +234,13 @@ def run(
         Stopped: it was asked to stop.
         whatever `work` raised, after the row was written.
     """
-    with liveness.owned(ctx, job.id):
+    # A signal is heard from the first row written to the last: none leaves a job half told.
+    with stopping.heard(), liveness.owned(ctx, job.id):
         _begin(ctx, job)
         handle = JobHandle(ctx, job.id, watcher)
         handle._beat.start()
         try:
-            with stopping.heard():
-                result = work(handle)
+            result = work(handle)
         except stopping.Stop as stop:
             stopped = Stopped(
                 f"The job was asked to stop ({stop}) and cleaned up.",

@@ -31,6 +31,7 @@ class _Asked:
     """What the handler noted, for this process: signals belong to no job."""
 
     by: str | None = None
+    answered = False
 
 
 def check() -> None:
@@ -45,6 +46,7 @@ def check() -> None:
     if _Asked.by is None or threading.current_thread() is not threading.main_thread():
         return
     if sys.exc_info()[0] is None:
+        _Asked.answered = True
         raise Stop(_Asked.by)
 
 
@@ -66,7 +68,10 @@ def pause(seconds: float) -> None:
 
 @contextmanager
 def heard() -> Iterator[None]:
-    """Take note of SIGTERM and SIGINT inside, where this is the main thread."""
+    """Take note of SIGTERM and SIGINT inside, where this is the main thread.
+
+    A note that came too late for the work inside is kept for what this process does next.
+    """
     inside_another = signal.getsignal(signal.SIGTERM) is _note
     if inside_another or threading.current_thread() is not threading.main_thread():
         yield
@@ -77,7 +82,8 @@ def heard() -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-        _Asked.by = None
+        if _Asked.answered:
+            _Asked.by, _Asked.answered = None, False
 
 
 def _note(number: int, _frame: FrameType | None) -> None:

@@ -81,8 +81,19 @@ def every_kill(
         settled(job)
 
 
+_AT_WORK = (
+    "SELECT 1 FROM pg_stat_activity WHERE state = 'active' AND pid <> pg_backend_pid() "
+    "AND query ~* '^(create|drop|alter) database'"
+)
+
+
 def cleared(ctx: Context, job: jobs.Job, lock: str) -> None:
     """The desk starts again: nothing hangs, nothing is held, nothing is left."""
+    if postgres.is_server(ctx.settings.shop_database_url):
+        # The server may be making a database that the killed process asked it for.
+        with postgres.maintenance(ctx.settings.shop_database_url) as connection:
+            while connection.execute(_AT_WORK).fetchone():
+                time.sleep(0.05)
     desk.prepare(ctx)
     assert jobs.get(ctx, job.id).state.ended
     assert jobs.active(ctx, lock) is None

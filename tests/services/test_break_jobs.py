@@ -326,6 +326,22 @@ def test_a_job_in_a_job_does_not_forget_that_both_were_asked_to_stop(ctx, operat
         jobs.run(ctx, outer, work)
 
 
+def test_a_stop_signal_that_comes_after_the_last_step_ends_the_next_job_and_not_this_one(
+    ctx, operator
+):
+    done, next_one = (jobs.create(ctx, operator, "drill") for _ in range(2))
+
+    def late(_handle: jobs.JobHandle) -> dict[str, object]:
+        os.kill(os.getpid(), signal.SIGTERM)
+        return {"proven": True}
+
+    assert jobs.run(ctx, done, late).state is jobs.JobState.SUCCEEDED
+    with pytest.raises(jobs.Stopped):
+        jobs.run(ctx, next_one, lambda handle: {"never": handle.step("The next one")})
+    assert jobs.get(ctx, next_one.id).state is jobs.JobState.FAILED
+    stopping.check()  # and nobody after it
+
+
 def test_a_second_stop_signal_ends_the_process_at_once():
     """Work that comes to no safe place can still be ended by who may not use kill -9."""
     child = (

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import sqlite3
+import time
 from contextlib import closing
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from services.protection.rescue import compare as comparing
 from services.protection.rescue import live as live_file
 from services.protection.rescue import sqlite_database, staging
 from services.protection.rescue.compare import compare
+from services.protection.rescue.database import PREVIEW_LIFE
 from services.protection.rescue.live import Live, LiveState
 from services.protection.rescue.sqlite_look import equal, looked
 from services.protection.sources import sqlite as source
@@ -201,3 +203,15 @@ def test_facts_are_equal_only_where_rows_and_digests_are():
     ours = {"a": TableFacts(1, "x"), "b": TableFacts(2, "y"), "c": TableFacts(3, "z")}
     theirs = {"a": TableFacts(1, "x"), "b": TableFacts(3, "y"), "d": TableFacts(3, "z")}
     assert equal(ours, theirs) == {"a"}
+
+
+def test_what_a_preview_fetched_goes_when_nobody_came_back_for_it(ctx, shop, operator):
+    made = back_up(ctx, operator)
+    restore.preview(ctx, operator, made.id, DATABASE)
+    (fetched,) = (ctx.settings.temp_dir / "preview").iterdir()
+    restore.recover(ctx)
+    assert fetched.exists()  # the restore is about to use it
+    hours_ago = time.time() - PREVIEW_LIFE.total_seconds() - 1
+    os.utime(fetched, (hours_ago, hours_ago))
+    restore.recover(ctx)
+    assert not fetched.exists()

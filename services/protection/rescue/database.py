@@ -11,6 +11,7 @@ import enum
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import Path
 from typing import Protocol
 
@@ -25,6 +26,9 @@ Hold = Callable[[tuple[TableDiff, ...]], None]
 """Raises Conflict when these differences are more than the person who confirmed saw."""
 
 SQLITE, POSTGRESQL = "sqlite", "postgresql"
+
+PREVIEW_LIFE = timedelta(hours=2)
+"""How long what a preview fetched or restored waits for the restore."""
 
 
 class LiveState(enum.StrEnum):

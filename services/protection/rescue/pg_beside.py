@@ -15,13 +15,13 @@ from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
+from services.protection.rescue.database import PREVIEW_LIFE
+
 if TYPE_CHECKING:
     from psycopg import Connection
 
 UNDO_DAYS = 7
 """How long the database of before is kept, unless another restore comes first."""
-PREVIEW_LIFE = timedelta(hours=2)
-"""How long what a preview restored waits for the restore."""
 
 _SIGN = "Kept by InsightShop Admin, which removes it: "
 _LONGEST = 63  # bytes of a name in PostgreSQL

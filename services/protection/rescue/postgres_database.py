@@ -19,10 +19,9 @@ from services.protection import snapshots
 from services.protection.model import Manifest, Part
 from services.protection.rescue import live as live_file
 from services.protection.rescue import pg_sweep, staging
-from services.protection.rescue.database import Compared, LiveState, Watch
+from services.protection.rescue.database import PREVIEW_LIFE, Compared, LiveState, Watch
 from services.protection.rescue.journal import Ledger
 from services.protection.rescue.pg_beside import (
-    PREVIEW_LIFE,
     UNDO_DAYS,
     Beside,
     Kind,

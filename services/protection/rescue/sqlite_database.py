@@ -22,7 +22,7 @@ from services.protection.rescue import live as live_file
 from services.protection.rescue import staging
 from services.protection.rescue.boundary import reached
 from services.protection.rescue.compare import TableDiff, compare
-from services.protection.rescue.database import Compared, Hold, LiveState, Told, Watch
+from services.protection.rescue.database import PREVIEW_LIFE, Compared, Hold, LiveState, Told, Watch
 from services.protection.rescue.journal import Ledger, Phase
 from services.protection.rescue.live import Live
 from services.protection.rescue.sqlite_look import Look, equal, looked
@@ -117,7 +117,9 @@ class SqliteDatabase:
         staging.clear_previews(self.ctx)
 
     def sweep(self) -> None:
-        """Everything of a restore lies in its folders, which the journal names."""
+        """What a preview fetched is as large as the shop's database: it waits a while only.
+        Everything else of a restore lies in its folders, which the journal names."""
+        staging.clear_previews(self.ctx, PREVIEW_LIFE)
 
     def replacement(self, ledger: Ledger) -> SqliteReplacement:
         """One restore of the file."""

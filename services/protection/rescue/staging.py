@@ -7,9 +7,11 @@ import io
 import json
 import os
 import sqlite3
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import closing, suppress
+from datetime import timedelta
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -39,10 +41,16 @@ def preview_file(ctx: Context, manifest: Manifest) -> Path:
     return folder / f"{manifest.id}.database"
 
 
-def clear_previews(ctx: Context) -> None:
-    """Remove what previews fetched."""
+def clear_previews(ctx: Context, older: timedelta = timedelta(0)) -> None:
+    """Remove what previews fetched.
+
+    Args:
+        older: only what nobody came back for in so long.
+    """
     for file in (ctx.settings.temp_dir / "preview").glob("*"):
-        file.unlink(missing_ok=True)
+        with suppress(FileNotFoundError):  # a restore took it over
+            if time.time() - file.stat().st_mtime >= older.total_seconds():
+                file.unlink()
 
 
 def require_facts(found: dict[str, TableFacts], manifest: Manifest) -> None:
