@@ -15,6 +15,7 @@ if __name__ == "__main__":
 
 import argparse
 import logging
+from collections.abc import Collection
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -24,6 +25,7 @@ from services.core.access import Actor, Permission, command_line_actor, require
 from services.core.context import Context
 from services.core.errors import (
     EXIT_DONE,
+    Archived,
     DeskError,
     Invalid,
     Misconfigured,
@@ -37,6 +39,9 @@ from services.protection.proving.choice import Due
 from services.protection.proving.evidence import Drill
 from services.protection.sealing.keys import keys_of
 from services.protection.stores import open_store
+
+_SPARE = 3
+"""So many others a daily run tries instead of those that it found archived."""
 
 log = logging.getLogger("desk.drill")
 
@@ -78,17 +83,20 @@ def run(
     return _work_off(ctx, _create(ctx, actor, snapshot_id, place), watcher)
 
 
-def due(ctx: Context, actor: Actor, place: str = records.STORE) -> Due:
+def due(
+    ctx: Context, actor: Actor, place: str = records.STORE, without: Collection[str] = ()
+) -> Due:
     """What a daily run would drill now, and how the proofs of all that is kept stand.
 
     Args:
         place: `copy` asks the second store which snapshots it has.
+        without: ids of those that had their turn in this run.
 
     Raises:
         Transient, Misconfigured: the second store can't be listed.
     """
     require(actor, Permission.BACKUP_VIEW)
-    rows = catalog.everything(ctx)
+    rows = tuple(row for row in catalog.everything(ctx) if row.id not in without)
     return choice.due(_copies(ctx, rows) if place == records.COPY else rows, ctx.now())
 
 
@@ -220,7 +228,10 @@ def _drill_one(
     try:
         with terminal.bar() as bar:
             _work_off(ctx, job, bar)
+    except jobs.Stopped:
+        raise  # the whole run was asked, not this one alone
     except DeskError as error:
+        answer["archived"] = isinstance(error, Archived)
         found = records.get(ctx, job.id)
         code = terminal.failed(error, answer)
         answer |= proving.told(found) if found else {"state": "inconclusive"}
@@ -238,19 +249,30 @@ def _drill_one(
 def _drill_due(
     ctx: Context, actor: Actor, options: argparse.Namespace, answer: dict[str, Any]
 ) -> int:
-    chosen = due(ctx, actor, options.place).chosen
+    waiting = list(due(ctx, actor, options.place).chosen)
+    tried: set[str] = set()
+    spare = _SPARE
     answer |= {"state": "passed", "drills": []}
     code = EXIT_DONE
-    for snapshot_id in chosen:
+    while waiting:
+        snapshot_id = waiting.pop(0)
+        tried.add(snapshot_id)
         one: dict[str, Any] = {"snapshot": snapshot_id}
         try:
             ended = _drill_one(ctx, actor, snapshot_id, options, one)
         except Invalid:
             continue  # retention removed it since it was chosen
+        except jobs.Stopped:
+            raise
         except DeskError as error:
             ended = terminal.failed(error, one)
             one["state"] = "inconclusive"
         answer["drills"].append(one)
+        if one.get("archived") and spare:
+            spare -= 1
+            # It waits for somebody to have it brought back; meanwhile it is another one's turn.
+            more = due(ctx, actor, options.place, tried.union(waiting)).chosen
+            waiting += more[:1]
         if one["state"] == "inconclusive" and _is_gone(ctx, snapshot_id, options.place):
             continue
         if ended:

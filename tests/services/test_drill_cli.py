@@ -7,9 +7,15 @@ import subprocess
 from types import SimpleNamespace
 
 import pytest
+from sqlalchemy import update
 
-from services import backup
+from db.control import jobs as rows
+from db.engine import write
+from services import backup, drill
+from services.core import jobs
+from services.core.access import command_line_actor
 from services.core.context import Context
+from services.core.errors import Archived
 from services.protection.index import catalog
 from services.protection.model import Part
 from tests.doors import run_door
@@ -98,3 +104,38 @@ def test_an_encrypted_backup_without_its_identity_ends_with_code_3(ctx, made):
     done = cli(ctx, "--oldest-unproven", "--json")
     assert done.returncode == 3 and answer(done)["state"] == "inconclusive"
     assert "BACKUP_AGE_IDENTITY_FILE" in done.stderr
+
+
+def _daily(ctx: Context, monkeypatch, fault: Exception) -> tuple[list[str], dict[str, object]]:
+    """A daily run in which every drill meets a fault; what was tried, and the answer."""
+    tried: list[str] = []
+
+    def met(_ctx: Context, job: jobs.Job, _watcher: object) -> jobs.Job:
+        tried.append(job.params["snapshot"])
+        with write(ctx.control) as connection:
+            ended = {"state": "failed", "ended_at": ctx.now()}
+            connection.execute(update(rows).where(rows.c.id == job.id).values(**ended))
+        raise fault
+
+    monkeypatch.setattr(drill, "_work_off", met)
+    said: dict[str, object] = {}
+    options = SimpleNamespace(place="store", json=True)
+    drill._drill_due(ctx, command_line_actor(), options, said)
+    return tried, said
+
+
+def test_an_archived_backup_gives_its_turn_to_another(ctx, made, operator, monkeypatch):
+    others = [backup.run(ctx, operator).result["snapshot"] for _ in range(5)]
+    tried, said = _daily(ctx, monkeypatch, Archived("Its pictures lie in an archive."))
+    assert said["state"] == "inconclusive"
+    assert len(tried) == len(set(tried)) == len(drill.due(ctx, operator).chosen) + drill._SPARE
+    assert set(tried) <= {made.id, *others}
+
+
+def test_a_daily_run_that_is_asked_to_stop_begins_no_other_drill(ctx, made, operator, monkeypatch):
+    backup.run(ctx, operator)
+    backup.run(ctx, operator)
+    assert len(drill.due(ctx, operator).chosen) > 1
+    with pytest.raises(jobs.Stopped):
+        _daily(ctx, monkeypatch, jobs.Stopped("The job was asked to stop."))
+    assert len(jobs.recent(ctx, (drill.KIND,))) == 1
