@@ -135,11 +135,17 @@ async def _lifespan(_app: st.App) -> AsyncIterator[dict[str, object]]:
     # Opened before the first visitor: what is wrong with a setting shows in the console.
     await run_in_threadpool(session.context)
     tickets.open_window()
-    threading.Thread(target=_import_sign_in, name="import sign-in", daemon=True).start()
+    threading.Thread(target=_import_sign_in, name=_IMPORTING, daemon=True).start()
     yield {}
 
 
+_IMPORTING = "import sign-in"
+
+
 def _import_sign_in() -> None:
+    # The library asks for a visitor while it is imported; nobody has to read that there is none.
+    context = logging.getLogger("streamlit.runtime.scriptrunner_utils.script_run_context")
+    context.addFilter(lambda record: record.threadName != _IMPORTING)
     # The first visitor's browser loads Streamlit's scripts meanwhile; otherwise they would
     # wait half a second more, after that, for these.
     for module in ("ui.navigation", "streamlit_authenticator.controllers"):
