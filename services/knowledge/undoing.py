@@ -197,6 +197,9 @@ def purge(ctx: Context, actor: Actor, entry_ids: Collection[int], typed: str) ->
                 "Not all of these entries are in the recycle bin (any more); nothing was purged.",
                 "Reload the page and choose again.",
             )
+        if connection.dialect.name == "sqlite":
+            # Not every build of SQLite overwrites what it frees.
+            connection.exec_driver_sql("PRAGMA secure_delete = ON")
         for row in rows:
             _blank(connection, row.entry_id)
         named = ", ".join(f"{title_of(row.section)} / {row.key}" for row in rows)

@@ -7,16 +7,19 @@ from contextlib import contextmanager
 from typing import Any
 from unittest.mock import patch
 
+import pytest
+import streamlit as st
 from streamlit.runtime.context import ContextProxy
 from streamlit.runtime.pages_manager import PagesManager
-from streamlit.testing.v1 import AppTest
+from streamlit.testing.v1 import AppTest, app_test
 from streamlit.util import calc_hash
 
 from services.core.access import command_line_actor
 from services.core.context import Context
 from services.core.settings import PROJECT_ROOT
-from services.people import accounts, sign_in
+from services.people import accounts, passwords, sign_in, tickets
 from services.people.model import Account
+from tests.knowledge_base import load
 from ui import cookies, session
 
 GOOD = "seven odd ducks swim"
@@ -90,3 +93,18 @@ class TakenOver(PagesManager):
 def context_of(environment: Context) -> dict[str, str]:
     """The variables with which pages find the test's desk."""
     return environment.settings.as_environment()
+
+
+def knowledge_desk(ctx: Context, monkeypatch: pytest.MonkeyPatch) -> Iterator[Context]:
+    """Pages find the test's desk, with a small knowledge base and somebody in each role."""
+    for name, value in context_of(ctx).items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(passwords, "COST", 4)
+    monkeypatch.setattr(tickets, "_window", tickets._Window(open=True))
+    monkeypatch.setattr(app_test, "PagesManager", TakenOver)
+    st.cache_resource.clear()
+    load(ctx)
+    for role in ("admin", "editor", "manager"):
+        member(role, role)
+    yield session.context()
+    st.cache_resource.clear()

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 import streamlit as st
-from streamlit.testing.v1 import app_test
 
 from services.core import audit
 from services.core.access import system_actor
@@ -16,13 +15,10 @@ from services.knowledge import changes, entries, history, transfer
 from services.knowledge.changes import Edit
 from services.knowledge.document import canonical
 from services.knowledge.writing import to_module
-from services.people import passwords, tickets
 from tests.knowledge_base import load, small_kb
 from tests.pages.people import (
-    TakenOver,
     browser_with,
-    context_of,
-    member,
+    knowledge_desk,
     open_app,
     said,
     token_of,
@@ -34,18 +30,8 @@ COLOURS = "/color_matching/by_color"
 
 @pytest.fixture(autouse=True)
 def desk(ctx, shop, monkeypatch):
-    """Pages find the test's desk, with a small knowledge base and somebody in each role."""
-    for name, value in context_of(ctx).items():
-        monkeypatch.setenv(name, value)
-    monkeypatch.setattr(passwords, "COST", 4)
-    monkeypatch.setattr(tickets, "_window", tickets._Window(open=True))
-    monkeypatch.setattr(app_test, "PagesManager", TakenOver)
-    st.cache_resource.clear()
-    load(ctx)
-    for role in ("admin", "editor", "manager"):
-        member(role, role)
-    yield session.context()
-    st.cache_resource.clear()
+    """A small knowledge base, and somebody in each role."""
+    yield from knowledge_desk(ctx, monkeypatch)
 
 
 @pytest.fixture
