@@ -19,7 +19,7 @@ from benchmarks.history import fill, manifest_at
 from services import backup, retention
 from services.core.access import Actor, system_actor
 from services.core.context import Context, open_context
-from services.core.settings import load_settings
+from services.core.loading import load_settings
 
 FEW = 50
 GOAL_SECONDS = 1.0

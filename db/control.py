@@ -278,6 +278,41 @@ alert_changes = Table(
     Column("delivery_error", Text),
 )
 
+kb_drafts = Table(
+    "kb_drafts",
+    metadata,
+    # What a person typed into the knowledge base and did not save; one for each open tab.
+    Column("id", String(32), primary_key=True),
+    Column("instance", String(64), nullable=False),
+    Column("account_id", String(120), nullable=False),
+    Column("started_at", UtcDateTime, nullable=False),
+    Column("touched_at", UtcDateTime, nullable=False),
+    Index("ix_kb_drafts_account", "instance", "account_id"),
+)
+
+kb_draft_entries = Table(
+    "kb_draft_entries",
+    metadata,
+    Column("draft_id", ForeignKey(kb_drafts.c.id, ondelete="CASCADE"), primary_key=True),
+    # Id of the entry; negative for one that is being added.
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("body", Text, nullable=False),  # JSON, see services/knowledge/drafting
+)
+
+kb_presence = Table(
+    "kb_presence",
+    metadata,
+    # Who has which part of the knowledge base open to edit; one row for each tab.
+    Column("tab", String(32), primary_key=True),
+    Column("instance", String(64), nullable=False),
+    Column("account_id", String(120), nullable=False),
+    Column("name", String(120), nullable=False),
+    Column("part", String(400), nullable=False),  # pointer
+    Column("entry_id", Integer),
+    Column("at", UtcDateTime, nullable=False),
+    Index("ix_kb_presence_part", "instance", "part"),
+)
+
 samples = Table(
     "samples",
     metadata,

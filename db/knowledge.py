@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from typing import Any
 
@@ -14,6 +15,7 @@ from sqlalchemy import (
     ForeignKey,
     Index,
     Integer,
+    LargeBinary,
     MetaData,
     String,
     Table,
@@ -64,7 +66,10 @@ entries = Table(
     Column("version", Integer, nullable=False, default=1),
     Column("updated_at", UtcDateTime, nullable=False),
     Column("updated_by", String(120), nullable=False),
+    # Of what the entry says, not of its place: two equal ones say the same (`content_digest`).
+    Column("digest", String(32), nullable=False, server_default=""),
     UniqueConstraint("section", "key"),
+    Index("ix_kb_entries_order", "section", "position", "id"),
     sqlite_autoincrement=True,  # an id is never given twice: history refers to it
 )
 
@@ -76,9 +81,13 @@ change_sets = Table(
     Column("author_id", String(120), nullable=False),
     Column("author", String(120), nullable=False),
     Column("author_kind", String(20), nullable=False),
-    Column("kind", String(20), nullable=False),  # edit, import, restore, undo
+    Column("kind", String(20), nullable=False),  # edit, bulk, import, restore, undo, rollback
     Column("reason", Text, nullable=False),
     Column("relayed", Boolean, nullable=False, default=False),  # copied to the audit log
+    # Entries it touched; groups, which no person counts, are left out.
+    Column("added", Integer, nullable=False, server_default="0"),
+    Column("edited", Integer, nullable=False, server_default="0"),
+    Column("deleted", Integer, nullable=False, server_default="0"),
 )
 
 changes = Table(
@@ -93,6 +102,105 @@ changes = Table(
     Column("before", JSON),  # {"key", "kind", "body", "position"} or NULL
     Column("after", JSON),
     Index("ix_kb_changes_entry", "section", "key"),
+    Index("ix_kb_changes_entry_id", "entry_id"),
+)
+
+state = Table(
+    "kb_state",
+    metadata,
+    Column("id", Integer, primary_key=True),  # one row, 1
+    # Another one with every change set: what was worked out for a revision holds for it alone.
+    Column("revision", String(32), nullable=False),
+)
+
+releases = Table(
+    "kb_releases",
+    metadata,
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("at", UtcDateTime, nullable=False),
+    Column("author_id", String(120), nullable=False),
+    Column("author", String(120), nullable=False),
+    Column("notes", Text, nullable=False),
+    Column("revision", String(32), nullable=False),  # of the knowledge base it was made from
+    Column("digest", String(64), nullable=False),  # sha256 of the canonical JSON, hexadecimal
+    Column("entries", Integer, nullable=False),
+    Column("added", Integer, nullable=False),  # beside the release that was current
+    Column("edited", Integer, nullable=False),
+    Column("deleted", Integer, nullable=False),
+    Column("document", LargeBinary, nullable=False),  # canonical JSON, zlib
+    Column("members", LargeBinary, nullable=False),  # JSON [[entry id, digest], ...], zlib
+)
+
+activations = Table(
+    "kb_activations",
+    metadata,
+    # Which release was made current when: the newest row says which one is.
+    Column("id", Integer, primary_key=True),
+    Column("release", ForeignKey(releases.c.number), nullable=False),
+    Column("at", UtcDateTime, nullable=False),
+    Column("author_id", String(120), nullable=False),
+    Column("author", String(120), nullable=False),
+    Column("author_kind", String(20), nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("relayed", Boolean, nullable=False, default=False),  # copied to the audit log
+    # What came of writing it to KB_PUBLISH_DIR.
+    Column("written_at", UtcDateTime),
+    Column("folder", Text),
+    Column("files", JSON),  # {name: sha256 of its bytes}
+    Column("commit_id", String(64)),
+    Column("tag", String(120)),
+    Column("problem", Text),
+    sqlite_autoincrement=True,
+)
+
+published = Table(
+    "kb_published",
+    metadata,
+    # The entries of the release that is current: what differs from them is not published.
+    Column("entry_id", Integer, primary_key=True, autoincrement=False),
+    Column("digest", String(32), nullable=False),
+)
+
+schedules = Table(
+    "kb_schedules",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("release", ForeignKey(releases.c.number), nullable=False),
+    Column("due_at", UtcDateTime, nullable=False),
+    Column("author_id", String(120), nullable=False),
+    Column("author", String(120), nullable=False),
+    Column("author_kind", String(20), nullable=False),
+    Column("made_at", UtcDateTime, nullable=False),
+    Column("state", String(20), nullable=False),  # waiting, done, cancelled, failed
+    Column("ended_at", UtcDateTime),
+    Column("problem", Text),
+    sqlite_autoincrement=True,
+)
+
+dismissals = Table(
+    "kb_dismissals",
+    metadata,
+    # Findings that somebody looked at and means to leave.
+    Column("finding", String(64), primary_key=True),  # sha256 of the finding's id
+    Column("check_name", String(40), nullable=False),
+    Column("entry_id", Integer, nullable=False),
+    Column("field", String(400), nullable=False),
+    Column("digest", String(32), nullable=False),  # of the entry then: changed, it counts again
+    Column("reason", Text, nullable=False),
+    Column("author", String(120), nullable=False),
+    Column("at", UtcDateTime, nullable=False),
+)
+
+questions = Table(
+    "kb_questions",
+    metadata,
+    # Asked before every publish: what customers ask most, or what went wrong once.
+    Column("id", Integer, primary_key=True),
+    Column("question", String(200), nullable=False, unique=True),
+    Column("note", Text, nullable=False),
+    Column("author", String(120), nullable=False),
+    Column("at", UtcDateTime, nullable=False),
+    sqlite_autoincrement=True,
 )
 
 restores = Table(
@@ -104,6 +212,16 @@ restores = Table(
     Column("snapshot_id", String(40), nullable=False),
     Column("at", UtcDateTime, nullable=False),
 )
+
+
+def content_digest(section: str, key: str, kind: str, body: Any) -> str:
+    """What an entry says, in 32 hexadecimal digits: the first half of a SHA-256.
+
+    Args:
+        body: as `kb_entries.body` holds it.
+    """
+    said = json.dumps([section, key, str(kind), body])
+    return hashlib.sha256(said.encode()).hexdigest()[:32]
 
 
 def changes_group() -> ColumnElement[bool]:

@@ -38,7 +38,8 @@ from services.core.errors import (
     describe,
     exit_code,
 )
-from services.core.settings import PROJECT_ROOT, Settings, load_settings, mask_url
+from services.core.loading import load_settings
+from services.core.settings import PROJECT_ROOT, Settings, mask_url
 from services.people import accounts, setup
 from services.protection import remains
 from services.protection.model import PROTECTION_LOCK

@@ -23,7 +23,7 @@ from services.core.errors import (
     EXIT_DONE,
     EXIT_FAILED,
 )
-from services.core.settings import load_settings
+from services.core.loading import load_settings
 from services.core.terminal import Answer
 from services.protection import checkup
 from services.protection.checkup import Finding, State

@@ -24,7 +24,8 @@ from services.core import doors, jobs, terminal
 from services.core.access import Actor, Permission, command_line_actor, require
 from services.core.context import Context, open_context
 from services.core.errors import Conflict, Invalid, Misconfigured
-from services.core.settings import Settings, load_settings
+from services.core.loading import load_settings
+from services.core.settings import Settings
 from services.knowledge import transfer
 from services.protection.archive.objects import require_pictures, saying_the_way_back
 from services.protection.index import catalog

@@ -16,7 +16,8 @@ from hypothesis import settings as hypothesis_settings
 from db.engine import sqlite_file
 from services.core.access import ROLES, Actor, ActorKind
 from services.core.context import Context, open_context
-from services.core.settings import PROJECT_ROOT, Settings, load_settings
+from services.core.loading import load_settings
+from services.core.settings import PROJECT_ROOT, Settings
 from services.shop.attach import attach
 from tests.shops import build_shop
 

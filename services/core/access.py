@@ -16,6 +16,7 @@ class Permission(enum.StrEnum):
     OVERVIEW_VIEW = "overview.view"
     KB_VIEW = "kb.view"
     KB_EDIT = "kb.edit"
+    KB_PUBLISH = "kb.publish"
     KB_PURGE = "kb.purge"
     BACKUP_VIEW = "backup.view"
     BACKUP_CREATE = "backup.create"
@@ -36,7 +37,7 @@ _VIEW = frozenset({Permission.OVERVIEW_VIEW, Permission.KB_VIEW, Permission.MONI
 
 ROLES: dict[str, frozenset[Permission]] = {
     "admin": frozenset(Permission),
-    "editor": _VIEW | {Permission.KB_EDIT},
+    "editor": _VIEW | {Permission.KB_EDIT, Permission.KB_PUBLISH},
     "operator": _VIEW
     | {
         Permission.BACKUP_VIEW,

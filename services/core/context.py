@@ -15,7 +15,8 @@ from sqlalchemy.exc import SQLAlchemyError
 from db.engine import BUSY_SECONDS, PATIENT_SECONDS, control_engine, shop_engine, sqlite_file
 from db.migrate import NewerDatabase, upgrade_control
 from services.core.errors import Misconfigured, control_error
-from services.core.settings import Settings, load_settings, mask_url
+from services.core.loading import load_settings
+from services.core.settings import Settings, mask_url
 from services.core.unfinished import require_finished
 
 Clock = Callable[[], datetime]

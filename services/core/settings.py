@@ -10,11 +10,11 @@ from __future__ import annotations
 import os
 import re
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 from urllib.parse import unquote
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import Field, PrivateAttr, SecretStr, ValidationError, ValidationInfo, field_validator
+from pydantic import Field, PrivateAttr, SecretStr, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from db.engine import sqlite_file, sqlite_url
@@ -26,11 +26,10 @@ from services.core.addresses import (
     normalise_database_url,
 )
 from services.core.addresses import mask_url as mask_url
-from services.core.errors import Misconfigured
 
 PROJECT_ROOT = Path(__file__).resolve().parents[2]
-_SECRET_NAMES = re.compile(r"SECRET|KEY|PASSWORD|TOKEN|CODE|URL", re.IGNORECASE)
-_ALREADY_READ = "DESK_SECRET_WAS_READ"
+ALREADY_READ = "DESK_SECRET_WAS_READ"
+"""Names the secret whose values a process was given by the one that started it."""
 _STORE_IS_NAMED = "DESK_STORE_IS_NAMED"
 _INSTANCE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,62}")
 
@@ -181,6 +180,12 @@ class Settings(BaseSettings):
         description="A dead man's switch outside: pinged at the start of a backup (`/start` after "
         "it), at its success and at its failure (`/fail`).",
     )
+    kb_publish_dir: Path | None = Field(
+        None,
+        description="Folder from which the shop reads its knowledge base: releases are written "
+        "there as `fashion_kb.py` and `fashion_kb.json`, and committed where it is a git "
+        "checkout. A relative path starts at `$SHOP_ROOT`.",
+    )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
         "INFO", description="How much the desk writes to standard error."
     )
@@ -315,6 +320,13 @@ class Settings(BaseSettings):
         return self.shop_dir / "utils" / "fashion_kb.py"
 
     @property
+    def publish_dir(self) -> Path | None:
+        """Where releases of the knowledge base are written for the shop; None: nowhere."""
+        if self.kb_publish_dir is None:
+            return None
+        return self.shop_dir / self.kb_publish_dir.expanduser()
+
+    @property
     def store_url(self) -> str:
         """The backup store: an absolute `file:` URL or `s3://bucket/prefix`."""
         url = self.backup_store_url
@@ -365,80 +377,10 @@ class Settings(BaseSettings):
         if self._store_setting != "BACKUP_STORE_URL":
             values[_STORE_IS_NAMED] = self._store_setting
         if self.aws_secrets_insightshop:
-            values[_ALREADY_READ] = self.aws_secrets_insightshop
+            values[ALREADY_READ] = self.aws_secrets_insightshop
         return values
 
     @property
     def names_a_shop(self) -> bool:
         """Whether the owner pointed the desk at a shop; if not, a sample shop may be built."""
         return bool(self.database_url or self.db_path or self.shop_root)
-
-
-def load_settings(env_file: Path | None = None, **overrides: Any) -> Settings:
-    """Read the settings: `overrides`, then the environment, then `.env`, then the secret in
-    AWS Secrets Manager that one of them names.
-
-    Args:
-        env_file: the `.env` to read; the project's own by default.
-        overrides: field values that win over everything (tests use them).
-
-    Raises:
-        Misconfigured: a value is wrong, or the secret can't be used; names the variable, what
-            it holds (secrets masked) and what it may hold.
-        Transient: Secrets Manager does not answer.
-    """
-    home = Path(overrides.get("desk_home") or os.environ.get("DESK_HOME") or PROJECT_ROOT)
-    file = env_file or PROJECT_ROOT / home.expanduser() / ".env"
-    try:
-        explicit = _read(file, overrides, frozenset())
-        secret = _from_secret(explicit)
-        if not secret:
-            return explicit
-        return _read(file, secret | overrides, frozenset(secret))
-    except UnicodeDecodeError as error:
-        raise Misconfigured(
-            f"{file.name} is not UTF-8 text.", "Save it as UTF-8. Nothing was started."
-        ) from error
-
-
-def _read(file: Path, values: dict[str, Any], secret: frozenset[str]) -> Settings:
-    """`values` and what the environment and the file say beside them.
-
-    Args:
-        secret: which of the values come from a secret: what they hold is never shown.
-    """
-    try:
-        return Settings(_env_file=file if file.is_file() else None, **values)  # type: ignore[call-arg]
-    except ValidationError as error:
-        first = error.errors()[0]
-        field = str(first["loc"][0]).lower() if first["loc"] else ""
-        name = field.upper() or "a setting"
-        hidden = field in secret or _SECRET_NAMES.search(name)
-        held = "***" if hidden else repr(first.get("input"))
-        may = str(first["msg"]).removeprefix("Value error, ")
-        where = "the secret" if field in secret else "the environment or in .env"
-        raise Misconfigured(
-            f"{name} holds {held}, which can't be used.",
-            f"It may hold: {may}. Nothing was started; correct it in {where}.",
-        ) from (None if hidden else error)
-
-
-def _from_secret(explicit: Settings) -> dict[str, str]:
-    """What the secret says of settings that nothing else says anything of."""
-    name = explicit.aws_secrets_insightshop
-    # A process that another one of ours started was given everything by it.
-    if not name or os.environ.get(_ALREADY_READ) == name:
-        return {}
-    from services.core.secrets_manager import values_of
-
-    secret, token = explicit.aws_secret_access_key, explicit.aws_session_token
-    return values_of(
-        name,
-        frozenset(Settings.model_fields) - explicit.model_fields_set,
-        region=explicit.aws_region,
-        credentials=(
-            explicit.aws_access_key_id,
-            secret.get_secret_value() if secret else None,
-            token.get_secret_value() if token else None,
-        ),
-    )

@@ -51,6 +51,7 @@ class Entry:
     version: int
     updated_at: datetime
     updated_by: str
+    digest: str = ""  # of what it says, not of its place
 
     @property
     def cells(self) -> dict[str, str]:

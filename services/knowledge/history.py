@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Select, func, or_, select
+from sqlalchemy import Select, func, or_, select
 
 from db.knowledge import change_sets, changes, changes_group
 from services.core.access import Actor, Permission, require
@@ -80,7 +80,6 @@ def recent(ctx: Context, actor: Actor, *, page: int = 1, rows: int = PAGE_ROWS) 
             .limit(rows)
             .offset((max(page, 1) - 1) * rows)
         ).all()
-        counts = _counts(connection, [row.id for row in found])
     return HistoryPage(
         tuple(
             ChangeSet(
@@ -90,9 +89,9 @@ def recent(ctx: Context, actor: Actor, *, page: int = 1, rows: int = PAGE_ROWS) 
                 row.author_kind,
                 row.kind,
                 row.reason,
-                counts.get((row.id, "add"), 0),
-                counts.get((row.id, "edit"), 0),
-                counts.get((row.id, "delete"), 0),
+                row.added,
+                row.edited,
+                row.deleted,
             )
             for row in found
         ),
@@ -107,15 +106,6 @@ def details(ctx: Context, actor: Actor, change_set_id: str) -> tuple[EntryChange
     with read_shop(ctx) as connection:
         found = connection.execute(query.order_by(changes.c.id).limit(_MAX_CHANGES))
         return tuple(_entry_change(row) for row in found)
-
-
-def _counts(connection: Connection, ids: list[str]) -> dict[tuple[str, str], int]:
-    query = (
-        select(changes.c.change_set_id, changes.c.action, func.count())
-        .where(changes.c.change_set_id.in_(ids), ~changes_group())
-        .group_by(changes.c.change_set_id, changes.c.action)
-    )
-    return {(id_, action): count for id_, action, count in connection.execute(query)}
 
 
 def _changes() -> Select[Any]:

@@ -14,7 +14,7 @@ from typing import Any
 from sqlalchemy import Connection, bindparam, delete, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
-from db.knowledge import change_sets, changes
+from db.knowledge import change_sets, changes, content_digest, state
 from db.knowledge import entries as table
 from services.core.access import Actor
 from services.core.context import Context
@@ -32,7 +32,7 @@ class ChangeSet:
     at: datetime
     author: str
     author_kind: str
-    kind: str  # edit, import, restore, undo
+    kind: str  # edit, bulk, import, restore, undo, rollback, purge
     reason: str
     added: int
     edited: int
@@ -159,8 +159,12 @@ class Ledger:
                 kind=kind,
                 reason=reason,
                 relayed=False,
+                added=change_set.added,
+                edited=change_set.edited,
+                deleted=change_set.deleted,
             )
         )
+        self._connection.execute(update(state).values(revision=change_set.id))
         try:
             told = [
                 *self._write_deletes(),
@@ -206,6 +210,7 @@ class Ledger:
                     "kind": row.kind,
                     "body": row.body,
                     "position": row.position,
+                    "digest": content_digest(row.section, row.key, row.kind, row.body),
                     "updated_at": change_set.at,
                     "updated_by": change_set.author,
                 }
@@ -249,6 +254,7 @@ def _values(row: Row, version: int, change_set: ChangeSet) -> dict[str, Any]:
         "version": version,
         "updated_at": change_set.at,
         "updated_by": change_set.author,
+        "digest": content_digest(row.section, row.key, row.kind, row.body),
     }
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from services import sample
 from services.core.access import system_actor
 from services.core.context import open_context
-from services.core.settings import load_settings
+from services.core.loading import load_settings
 
 
 def make_shop(root: Path) -> Path:

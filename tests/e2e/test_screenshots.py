@@ -22,7 +22,8 @@ from services import backup, drill, monitor, retention
 from services.core.access import system_actor
 from services.core.context import open_context
 from services.core.errors import DeskError
-from services.core.settings import PROJECT_ROOT, load_settings
+from services.core.loading import load_settings
+from services.core.settings import PROJECT_ROOT
 from services.knowledge import transfer
 from services.shop.attach import attach
 from tests.e2e import access, shop

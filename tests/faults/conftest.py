@@ -11,7 +11,8 @@ import pytest
 
 from services.core.access import Actor
 from services.core.context import Context, open_context
-from services.core.settings import Settings, load_settings
+from services.core.loading import load_settings
+from services.core.settings import Settings
 from services.protection.rescue import live as live_file
 from services.shop.attach import attach
 from tests.faults import matrix

@@ -9,7 +9,8 @@ from typing import Any
 from sqlalchemy import make_url
 
 from services.core.context import Context, open_context
-from services.core.settings import Settings, load_settings
+from services.core.loading import load_settings
+from services.core.settings import Settings
 from services.protection.model import TableFacts
 from services.protection.sources import postgres
 from services.shop.attach import attach

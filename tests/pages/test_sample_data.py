@@ -7,7 +7,7 @@ from streamlit.testing.v1 import AppTest
 
 from services import sample
 from services.core.context import open_context
-from services.core.settings import load_settings
+from services.core.loading import load_settings
 from services.shop.sample_state import is_sample
 from tests.conftest import person
 from ui import sample_data

@@ -11,7 +11,8 @@ from streamlit.testing.v1 import AppTest, app_test
 
 from services import backup, store
 from services.core.context import open_context
-from services.core.settings import PROJECT_ROOT, load_settings
+from services.core.loading import load_settings
+from services.core.settings import PROJECT_ROOT
 from services.people import passwords
 from services.protection.archive import index as archive_index
 from services.protection.stores import open_store

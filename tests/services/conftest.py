@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from services.core.context import Context, open_context
-from services.core.settings import load_settings
+from services.core.loading import load_settings
 from services.people import passwords
 from services.shop.attach import attach
 from tests.services.lost import NewMachine, lose

@@ -17,7 +17,8 @@ from sqlalchemy import text
 from services import restore
 from services.core.access import Actor, command_line_actor
 from services.core.context import Context, open_context
-from services.core.settings import PROJECT_ROOT, Settings, load_settings
+from services.core.loading import load_settings
+from services.core.settings import PROJECT_ROOT, Settings
 from services.people import accounts
 from services.protection.digests import table_digests
 from services.protection.model import Manifest

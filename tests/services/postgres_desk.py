@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from services.core.context import Context, open_context
-from services.core.settings import load_settings
+from services.core.loading import load_settings
 from tests.postgres import PostgresServer
 
 

@@ -18,7 +18,7 @@ from db.engine import read, write
 from services.core import audit, logs
 from services.core.context import Context, open_context
 from services.core.errors import Misconfigured
-from services.core.settings import load_settings
+from services.core.loading import load_settings
 from services.watch import alerts, notify, responses, targets
 from services.watch.alerting import Condition
 from services.watch.notify import Beat

@@ -12,7 +12,7 @@ from pydantic import SecretStr
 from services import backup, drill, monitor
 from services.core.context import Context, open_context
 from services.core.errors import Broken, DeskError
-from services.core.settings import load_settings
+from services.core.loading import load_settings
 from services.watch import alerts, notify
 from services.watch.notify import Beat
 from tests.drills import flip, furnished_desk, stored

@@ -14,13 +14,13 @@ import pytest
 import zstandard
 
 from db.engine import write
-from db.migrate import CONTROL_HEAD
+from db.migrate import CONTROL_HEAD, KNOWLEDGE_HEAD
 from services import backup
 from services.core import audit, jobs
 from services.core.access import Permission
 from services.core.context import open_context
 from services.core.errors import Broken, Denied, Invalid, Misconfigured, Transient
-from services.core.settings import load_settings
+from services.core.loading import load_settings
 from services.protection import snapshots
 from services.protection.manifest import from_json, manifest_key, to_json
 from services.protection.model import DayMark, Part
@@ -66,7 +66,7 @@ def test_a_snapshot_opens_with_standard_tools_and_holds_what_was_there(
     assert made.asked_by == "Operator" and made.reason == "manual"
     assert made.tables["orders"].rows == 60 and made.foreign_key_violations == 1
     assert "kb_restores" not in made.tables
-    assert made.revisions == {"knowledge": "k0001", "control": CONTROL_HEAD}
+    assert made.revisions == {"knowledge": KNOWLEDGE_HEAD, "control": CONTROL_HEAD}
     assert (made.image_count, made.image_bytes) == (3, 4012)
     assert any("no Chroma folder" in note for note in made.notes)
 

@@ -14,7 +14,8 @@ import pytest
 from services import backup
 from services.core import jobs
 from services.core.context import open_context
-from services.core.settings import PROJECT_ROOT, load_settings
+from services.core.loading import load_settings
+from services.core.settings import PROJECT_ROOT
 from tests.doors import run_door
 from tests.shops import build_shop
 

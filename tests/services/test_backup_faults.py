@@ -19,7 +19,8 @@ from services import backup
 from services.core import jobs
 from services.core.context import Context
 from services.core.errors import Broken, Busy, DeskError, Misconfigured, Transient
-from services.core.settings import PROJECT_ROOT, load_settings
+from services.core.loading import load_settings
+from services.core.settings import PROJECT_ROOT
 from services.protection import sending, workspace
 from services.protection.making import job as making
 from services.protection.sources import sqlite

@@ -20,7 +20,8 @@ import pytest
 from services import backup, restore
 from services.core.context import Context, open_context
 from services.core.errors import Misconfigured
-from services.core.settings import PROJECT_ROOT, load_settings
+from services.core.loading import load_settings
+from services.core.settings import PROJECT_ROOT
 from services.protection.model import Part
 from services.protection.rescue import live as live_file
 from services.protection.sources import chroma, images

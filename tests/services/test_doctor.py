@@ -24,7 +24,8 @@ from services.core.errors import (
     Misconfigured,
     Refused,
 )
-from services.core.settings import PROJECT_ROOT, load_settings
+from services.core.loading import load_settings
+from services.core.settings import PROJECT_ROOT
 from services.protection import checkup
 from services.protection.checkup import State, wal_reset_bug
 from services.protection.sealing import keymaking

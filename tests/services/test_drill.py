@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from dataclasses import replace
 
+from db.migrate import CONTROL_HEAD
 from services.protection.model import Neighbours, Part
 from services.protection.proving import prove as proving
 from services.protection.proving import vectors
@@ -37,7 +38,7 @@ def test_a_good_backup_passes_every_step_and_says_what_was_found(ctx, made, admi
     ]  # fmt: skip
     assert "every length and sha256 as recorded" in said(evidence, "Objects")
     assert "1 row refers to nothing, exactly as recorded" in said(evidence, "Database")
-    assert "c0002" in said(evidence, "Desk's records")
+    assert CONTROL_HEAD in said(evidence, "Desk's records")
     assert "zero differences" in said(evidence, "Knowledge base")
     assert "20 sampled searches gave the recorded neighbours" in said(evidence, "Vectors")
     assert "every one decodes" in said(evidence, "Pictures")

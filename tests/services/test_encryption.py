@@ -15,7 +15,7 @@ from db.engine import write
 from services import backup, drill, restore
 from services.core.context import Context
 from services.core.errors import Broken, Misconfigured
-from services.core.settings import load_settings
+from services.core.loading import load_settings
 from services.protection import reading
 from services.protection.model import Part
 from services.protection.stores import open_store

@@ -8,7 +8,7 @@ import pytest
 
 from services import restore, store
 from services.core.context import open_context
-from services.core.settings import load_settings
+from services.core.loading import load_settings
 from services.protection.archive.model import RetrievalState
 from services.protection.model import Part
 from services.protection.stores.base import Tier

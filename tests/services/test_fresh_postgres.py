@@ -14,7 +14,8 @@ import pytest
 from services import backup
 from services.core.access import command_line_actor
 from services.core.context import Context, open_context
-from services.core.settings import PROJECT_ROOT, load_settings
+from services.core.loading import load_settings
+from services.core.settings import PROJECT_ROOT
 from services.people import accounts
 from services.people.sign_in import sign_in
 from services.protection.sources import postgres

@@ -18,7 +18,7 @@ import pytest
 from services import backup, legacy, restore, retention
 from services.core.context import Context
 from services.core.errors import Broken, Conflict, Denied, Invalid, Misconfigured
-from services.core.settings import load_settings
+from services.core.loading import load_settings
 from services.protection.index import catalog
 from services.protection.model import Part
 from tests.conftest import person

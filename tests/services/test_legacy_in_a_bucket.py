@@ -9,7 +9,7 @@ import pytest
 
 from services import legacy
 from services.core.context import Context
-from services.core.settings import load_settings
+from services.core.loading import load_settings
 from tests.legacy_bucket import furnished_over
 
 

@@ -11,7 +11,7 @@ import pytest
 from services.core import audit
 from services.core.access import ROLES, Actor, ActorKind, command_line_actor
 from services.core.errors import Conflict, Denied, Invalid, Misconfigured, Refused
-from services.core.settings import load_settings
+from services.core.loading import load_settings
 from services.people import accounts, roles, setup, sign_in, throttle
 from services.people.model import Account, actor_of
 from services.people.throttle import TooManyAttempts

@@ -13,6 +13,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from db.migrate import CONTROL_HEAD, KNOWLEDGE_HEAD
 from services import backup
 from services.core import jobs
 from services.core.errors import Broken, Misconfigured, Transient
@@ -67,7 +68,7 @@ def test_a_backup_holds_both_databases_and_opens_with_standard_tools(
     manifest = made(ctx, operator)
     assert manifest.engines == {"database": "postgresql", "control": "postgresql"}
     assert manifest.extra["table_digest"] == postgres.DIGEST
-    assert manifest.revisions == {"control": "c0002", "knowledge": "k0001"}
+    assert manifest.revisions == {"control": CONTROL_HEAD, "knowledge": KNOWLEDGE_HEAD}
     assert manifest.tables["orders"].rows == 60 and "kb_restores" not in manifest.tables
     assert manifest.foreign_key_violations == 1
     assert manifest.tools["pg_dump"].startswith(f"{server.version}.")

@@ -18,7 +18,8 @@ from services.core import audit, jobs
 from services.core.access import ROLES, Actor, ActorKind
 from services.core.context import open_context
 from services.core.errors import Busy, Invalid, Misconfigured, Refused, Transient, describe
-from services.core.settings import PROJECT_ROOT, load_settings
+from services.core.loading import load_settings
+from services.core.settings import PROJECT_ROOT
 from services.knowledge import entries, transfer
 from services.people import accounts, sign_in
 from services.people.model import Account

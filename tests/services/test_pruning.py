@@ -15,7 +15,7 @@ from db.engine import read
 from services import backup, retention
 from services.core import jobs
 from services.core.errors import Conflict, Invalid
-from services.core.settings import load_settings
+from services.core.loading import load_settings
 from services.protection import unchanged
 from services.protection.index import catalog
 from services.protection.manifest import data_key, manifest_key

@@ -18,7 +18,8 @@ import pytest
 from services import backup, sample
 from services.core.access import command_line_actor
 from services.core.context import Context, open_context
-from services.core.settings import PROJECT_ROOT, load_settings
+from services.core.loading import load_settings
+from services.core.settings import PROJECT_ROOT
 from services.people import accounts
 from services.protection.rescue.execute import SAFETY
 from services.protection.sources import postgres

@@ -368,7 +368,7 @@ def test_a_snapshot_of_another_kind_of_database_is_refused_with_what_to_do(
 ):
     from dataclasses import replace
 
-    from services.core.settings import load_settings
+    from services.core.loading import load_settings
 
     settings = load_settings(
         env_file=tmp_path / "none.env",

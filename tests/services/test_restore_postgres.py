@@ -303,7 +303,7 @@ def test_pictures_alone_come_back_and_the_database_is_not_touched(desk, operator
 def test_a_dump_is_refused_where_the_shop_is_a_file_now(desk, operator, furnished, tmp_path):
     from dataclasses import replace
 
-    from services.core.settings import load_settings
+    from services.core.loading import load_settings
 
     settings = load_settings(
         env_file=tmp_path / "none.env",

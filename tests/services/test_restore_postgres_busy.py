@@ -13,7 +13,7 @@ from services import restore
 from services.core import jobs
 from services.core.context import open_context
 from services.core.errors import Conflict, Misconfigured, Transient
-from services.core.settings import load_settings
+from services.core.loading import load_settings
 from services.protection.model import Part
 from services.protection.rescue import live as live_file
 from services.protection.rescue import pg_beside

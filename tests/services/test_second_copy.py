@@ -15,7 +15,8 @@ from pydantic import SecretStr
 from services import replication
 from services.core.context import Context
 from services.core.errors import Broken, Misconfigured
-from services.core.settings import PROJECT_ROOT, load_settings
+from services.core.loading import load_settings
+from services.core.settings import PROJECT_ROOT
 from services.protection.index import catalog
 from services.protection.manifest import image_key
 from services.protection.replication import job as copy_job

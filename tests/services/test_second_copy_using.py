@@ -16,7 +16,7 @@ from services.core import audit
 from services.core.audit import AuditFilter
 from services.core.context import Context
 from services.core.errors import Broken, Misconfigured
-from services.core.settings import load_settings
+from services.core.loading import load_settings
 from services.protection.index import catalog
 from services.protection.stores import as_the_only_store, open_store
 from tests.faults.scene import back_up, damage, world

@@ -16,7 +16,8 @@ from services import backup
 from services.core import audit, jobs
 from services.core.context import Context
 from services.core.errors import DeskError, Refused
-from services.core.settings import PROJECT_ROOT, load_settings
+from services.core.loading import load_settings
+from services.core.settings import PROJECT_ROOT
 from services.people import accounts, passwords, setup, sign_in
 from tests.stores.faulty import closed_port
 

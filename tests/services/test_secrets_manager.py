@@ -16,7 +16,8 @@ import pytest
 from services.core import secrets_manager
 from services.core.context import open_context
 from services.core.errors import EXIT_USAGE, Misconfigured, Transient
-from services.core.settings import PROJECT_ROOT, Settings, load_settings
+from services.core.loading import load_settings
+from services.core.settings import PROJECT_ROOT, Settings
 from tests.servers import ACCESS_KEY, SECRET_KEY
 from tests.stores.faulty import closed_port
 
@@ -183,7 +184,7 @@ def test_a_child_gets_the_settings_without_asking_again_and_nothing_shows_the_se
         [
             sys.executable,
             "-c",
-            "import sys; from services.core.settings import load_settings; s = load_settings();"
+            "import sys; from services.core.loading import load_settings; s = load_settings();"
             "assert 'boto3' not in sys.modules, 'it asked again';"
             "print(s.keep_days, s.instance_id, len(s.backup_signing_key.get_secret_value()))",
         ],

@@ -20,7 +20,8 @@ from services import desk, sample
 from services.core import jobs
 from services.core.context import open_context
 from services.core.errors import Misconfigured
-from services.core.settings import PROJECT_ROOT, Settings, load_settings
+from services.core.loading import load_settings
+from services.core.settings import PROJECT_ROOT, Settings
 from services.protection.model import PROTECTION_LOCK
 from services.shop.sample_state import Stage, is_sample, load_marker, marker_path
 from tests.shops import build_shop

@@ -13,7 +13,8 @@ from streamlit.testing.v1 import AppTest, app_test
 from services import backup, monitor, restore
 from services.core.context import open_context
 from services.core.errors import DeskError, Transient
-from services.core.settings import PROJECT_ROOT, load_settings
+from services.core.loading import load_settings
+from services.core.settings import PROJECT_ROOT
 from services.desk import greeting, prepare
 from services.knowledge import entries
 from services.protection.model import Part

@@ -20,7 +20,7 @@ from services.core import audit, jobs
 from services.core.access import system_actor
 from services.core.context import Context, open_context
 from services.core.errors import Broken, Busy, Conflict, Denied, Invalid, Refused
-from services.core.settings import load_settings
+from services.core.loading import load_settings
 from services.knowledge import transfer
 from services.protection.model import PROTECTION_LOCK
 from services.shop.attach import ShopState, attach, status

@@ -16,7 +16,7 @@ from services import backup, doctor, restore
 from services.core import audit, jobs
 from services.core.context import Context, open_context
 from services.core.errors import Broken, Busy, Invalid, Misconfigured, Refused
-from services.core.settings import load_settings
+from services.core.loading import load_settings
 from services.desk import prepare, refuse_weak_secrets
 from services.protection.index import catalog
 from services.protection.manifest import from_json, manifest_key, to_json

@@ -13,7 +13,8 @@ import pytest
 from services import backup, restore
 from services.core.context import Context, open_context
 from services.core.errors import Invalid
-from services.core.settings import PROJECT_ROOT, load_settings
+from services.core.loading import load_settings
+from services.core.settings import PROJECT_ROOT
 from services.protection.model import Part
 from tests.faults.scene import tree
 from tests.shops import build_shop

@@ -10,7 +10,7 @@ import pytest
 
 from services import backup, retention
 from services.core.context import Context, open_context
-from services.core.settings import load_settings
+from services.core.loading import load_settings
 from services.protection.index import catalog
 from services.protection.stores import open_store
 from services.shop.attach import attach

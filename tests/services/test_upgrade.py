@@ -18,7 +18,8 @@ from db.engine import control_engine, read, write
 from db.migrate import _known
 from services import backup, drill, restore, retention
 from services.core.context import Context, open_context
-from services.core.settings import Settings, load_settings
+from services.core.loading import load_settings
+from services.core.settings import Settings
 from services.protection.index import catalog
 from services.protection.model import Component, Manifest
 from services.protection.retention.facts import gather

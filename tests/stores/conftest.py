@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from services.core.context import Context, open_context
-from services.core.settings import Settings, load_settings
+from services.core.loading import load_settings
+from services.core.settings import Settings
 from services.protection.stores import open_store
 from services.protection.stores.base import Store
 from services.protection.stores.s3 import S3Store

@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from services.core.errors import Broken, DeskError, Invalid, Misconfigured
-from services.core.settings import PROJECT_ROOT, load_settings
+from services.core.loading import load_settings
+from services.core.settings import PROJECT_ROOT
 from services.protection.stores import open_store
 from services.protection.stores.local import INCOMING, LocalStore
 

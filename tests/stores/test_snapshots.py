@@ -13,7 +13,8 @@ from services import backup, restore
 from services.core import jobs
 from services.core.context import open_context
 from services.core.errors import Broken, Transient
-from services.core.settings import Settings, load_settings
+from services.core.loading import load_settings
+from services.core.settings import Settings
 from services.protection.index import catalog
 from services.protection.rescue import live as live_file
 from services.protection.stores import open_store

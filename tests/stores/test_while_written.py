@@ -9,7 +9,8 @@ import pytest
 
 from services import backup, restore
 from services.core import jobs
-from services.core.settings import Settings, load_settings
+from services.core.loading import load_settings
+from services.core.settings import Settings
 from services.protection import snapshots
 from services.protection.model import Part
 from services.protection.stores import open_store

@@ -10,7 +10,8 @@ from typing import Any
 
 from services.core.access import Actor, Permission, require
 from services.core.errors import Invalid, Misconfigured
-from services.core.settings import Settings, load_settings, mask_url
+from services.core.loading import load_settings
+from services.core.settings import Settings, mask_url
 from services.protection.index.catalog import LATEST
 from services.protection.model import Part
 from services.protection.rescue import terminal

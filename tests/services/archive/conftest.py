@@ -8,7 +8,7 @@ import pytest
 
 from services import backup
 from services.core.context import open_context
-from services.core.settings import load_settings
+from services.core.loading import load_settings
 from services.protection.archive import index as archive_index
 from services.protection.stores import open_store
 from services.shop.attach import attach

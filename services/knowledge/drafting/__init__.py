@@ -1,0 +1,1 @@
+"""Unsaved work, kept on the server, and who is at work."""

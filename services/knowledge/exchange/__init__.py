@@ -1,0 +1,1 @@
+"""The knowledge base as files: what is read from them, planned, applied and written."""

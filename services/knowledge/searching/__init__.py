@@ -1,0 +1,1 @@
+"""Finding entries: by their words, and by what they mean."""
