@@ -25,9 +25,11 @@ import shutil
 import signal
 import socket
 import subprocess
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 from services.core import jobs, logs
+from services.core.access import system_actor
 from services.core.context import Context, open_context
 from services.core.errors import (
     EXIT_DONE,
@@ -45,9 +47,11 @@ from services.protection import remains
 from services.protection.model import PROTECTION_LOCK
 from services.protection.rescue import journal
 from services.protection.sealing.keys import keys_of
-from services.shop.attach import ShopState, attach, status
+from services.shop.attach import ShopState, attach, migration_waits, status
 from services.shop.sample_state import Stage, is_sample, load_marker, marker_path
 
+BEFORE_MIGRATION = "before a migration"
+"""Reason of the backup that a migration of the shop's database waits for."""
 DEFAULT_PORT = 8501
 DEFAULT_ADDRESS = "127.0.0.1"
 _OLD = timedelta(days=1)
@@ -70,12 +74,27 @@ def prepare(ctx: Context) -> None:
     recovered = _recover(ctx)
     _settle_sample(ctx)
     try:
-        attach(ctx)
+        bring_up_to_date(ctx, _say)
     except DeskError as error:
         _say(f"The shop is not attached. {error}")
     remains.clear(ctx)
     if recovered:
         sweep(ctx)
+
+
+def bring_up_to_date(ctx: Context, say: Callable[[str], None]) -> None:
+    """Attach the shop; tables of an older desk are migrated after a backup, or not at all.
+
+    Raises:
+        DeskError: the shop can't be attached, or could not be backed up before; its tables
+            are as they were.
+    """
+    if migration_waits(ctx):
+        from services import backup  # only now: the usual start does without its imports
+
+        say("The knowledge base's tables are an older desk's: making a backup, then migrating.")
+        backup.run(ctx, system_actor("migration"), reason=BEFORE_MIGRATION)
+    attach(ctx)
 
 
 def refuse_weak_secrets(settings: Settings) -> None:

@@ -23,7 +23,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from services.core import doors, jobs, terminal
 from services.core.access import Actor, Permission, command_line_actor, require
 from services.core.context import Context, open_context
-from services.core.errors import Conflict, Invalid, Misconfigured
+from services.core.errors import Conflict, DeskError, Invalid, Misconfigured
 from services.core.loading import load_settings
 from services.core.settings import Settings
 from services.knowledge import transfer
@@ -44,7 +44,7 @@ from services.protection.rescue.recovery import Recovery, recover_all
 from services.protection.rescue.undo import UndoOffer, newest_undoable, undo_plan
 from services.protection.stores import as_the_only_store, open_store
 from services.protection.stores.places import COPY, STORE
-from services.shop.attach import attach
+from services.shop.attach import attach, migration_waits
 
 log = logging.getLogger("desk.restore")
 
@@ -170,13 +170,29 @@ def _work_off(ctx: Context, job: jobs.Job, watcher: doors.Watcher) -> jobs.Job:
     borrowed = Borrowed(
         canonical_json=transfer.canonical_json,
         live_document=lambda: _live_document(ctx),
-        restore_document=lambda document, why: transfer.restore_document(ctx, actor, document, why),
+        restore_document=lambda document, why: _restore_document(ctx, actor, document, why),
     )
     _sample(ctx)
     try:
-        return restoring.work_off(ctx, job, watcher, borrowed)
+        ended = restoring.work_off(ctx, job, watcher, borrowed)
+        _bring_up_to_date(ctx)
+        return ended
     finally:
         _sample(ctx)
+
+
+def _restore_document(ctx: Context, actor: Actor, document: dict[str, Any], why: str) -> None:
+    attach(ctx)  # the safety snapshot, which a migration waits for, was taken just before
+    transfer.restore_document(ctx, actor, document, why)
+
+
+def _bring_up_to_date(ctx: Context) -> None:
+    """A backup of an older desk brought its tables along; the snapshot itself keeps them."""
+    try:
+        if migration_waits(ctx):
+            attach(ctx)
+    except DeskError as error:
+        log.warning("the restored tables of the knowledge base wait for the next start: %s", error)
 
 
 def _sample(ctx: Context) -> None:

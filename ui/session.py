@@ -12,10 +12,10 @@ from services.core import audit, jobs
 from services.core.access import Actor, Permission
 from services.core.context import Context, open_context
 from services.core.errors import DeskError, Refused, describe
+from services.desk import bring_up_to_date
 from services.knowledge.relay import relay
 from services.people import sessions
 from services.protection.rescue import journal
-from services.shop.attach import attach
 from ui import cookies
 from ui.messages import say_what_was_kept, show_error
 
@@ -48,7 +48,7 @@ def _context() -> Context:
     jobs.reap(ctx)
     _recover(ctx)
     try:
-        attach(ctx)
+        bring_up_to_date(ctx, log.info)
     except DeskError as error:
         # The desk opens without a shop: a lost database is when it is needed.
         log.warning("the shop is not attached: %s", error)

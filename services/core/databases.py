@@ -89,22 +89,34 @@ def shop_error(error: Exception) -> DeskError:
         )
     if "kb_" in text and "no such table" in text:
         return _not_attached()
+    if "no such column" in text or "has no column" in text:
+        return _outdated()
     return _unknown()
 
 
 def _server_error(cause: BaseException) -> DeskError:
     if getattr(cause, "sqlstate", None) == _NO_TABLE and "kb_" in str(cause):
         return _not_attached()
+    if getattr(cause, "sqlstate", None) == _NO_COLUMN:
+        return _outdated()
     return server_error(cause, "The shop's database", "DATABASE_URL") or _unknown()
 
 
 _NO_TABLE = "42P01"
+_NO_COLUMN = "42703"
 
 
 def _not_attached() -> Misconfigured:
     return Misconfigured(
         "The shop's database has no tables for the knowledge base yet; nothing was changed.",
         "Restart the desk: it adds them when it starts.",
+    )
+
+
+def _outdated() -> Misconfigured:
+    return Misconfigured(
+        "The desk's tables in the shop's database are an older version's; nothing was changed.",
+        "Restart the desk: it makes a backup of them and brings them up to date.",
     )
 
 

@@ -65,6 +65,19 @@ def _where(ctx: Context) -> str:
     return str(path) if path else mask_url(ctx.settings.shop_database_url)
 
 
+def migration_waits(ctx: Context) -> bool:
+    """Whether there are `kb_*` tables that are to be migrated: the time for a backup.
+
+    Raises:
+        DeskError: the shop's database can't be read.
+    """
+    _require_shop(ctx)
+    try:
+        return knowledge_revision(ctx.shop) not in (None, KNOWLEDGE_HEAD)
+    except (SQLAlchemyError, sqlite3.Error) as error:
+        raise shop_error(error) from error
+
+
 def attach(ctx: Context) -> bool:
     """Add or migrate the `kb_*` tables in the shop's database; touch nothing else there.
 
