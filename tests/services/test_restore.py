@@ -159,6 +159,7 @@ def test_the_knowledge_base_alone_comes_back_as_one_change(ctx, shop, operator, 
     assert json.loads(transfer.canonical_json(ctx.shop)) == KNOWLEDGE
     assert {name for name in after if after[name] != before[name]} <= {
         "kb_entries",
+        "kb_state",
         "kb_changes",
         "kb_change_sets",
     }

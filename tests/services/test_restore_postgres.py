@@ -284,6 +284,7 @@ def test_the_knowledge_base_alone_comes_back_as_one_change(desk, operator, furni
     assert json.loads(transfer.canonical_json(desk.shop)) == KNOWLEDGE
     assert {name for name in after if after[name] != before[name]} <= {
         "kb_entries",
+        "kb_state",
         "kb_changes",
         "kb_change_sets",
     }
