@@ -1,10 +1,13 @@
-"""What it takes to get from one state of the knowledge base to another. Pure."""
+"""What it takes to get from one state of the knowledge base to another. Pure.
+
+Everything here takes time in proportion to the rows that are compared, however many those are.
+"""
 
 from __future__ import annotations
 
 import enum
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -13,12 +16,29 @@ from services.knowledge.entries import Entry
 from services.knowledge.ledger import Ledger
 from services.knowledge.sections import rank
 
+Place = tuple[str, str]
+"""Section and key."""
+
+ROOT = ""
+"""Pointer of the whole knowledge base."""
+
 
 class Mode(enum.StrEnum):
     """How an import meets what is there."""
 
     MERGE = "merge"  # add and change; what the file does not name stays
+    SECTION = "section"  # afterwards some tables are exactly the file's; the rest is merged
     REPLACE = "replace"  # afterwards the knowledge base is exactly the file
+
+    def replaced(self, tables: Collection[str]) -> frozenset[str]:
+        """Pointers of what is exactly the file's afterwards.
+
+        Args:
+            tables: those that were chosen; only `section` has a choice.
+        """
+        if self is Mode.REPLACE:
+            return frozenset({ROOT})
+        return frozenset(tables) if self is Mode.SECTION else frozenset()
 
 
 @dataclass(frozen=True)
@@ -49,126 +69,211 @@ class Difference:
             ledger.shift(entry_id, position)
 
 
-def difference(current: Sequence[Entry], wanted: Sequence[Row], mode: Mode) -> Difference:
+def difference(
+    current: Sequence[Entry], wanted: Sequence[Row], mode: Mode, tables: Collection[str] = ()
+) -> Difference:
     """Compare by place and key.
 
     Args:
         current: every row there is.
-        wanted: every row there should be; in a merge, those to add or change.
+        wanted: every row there should be; where the mode merges, those to add or change.
+        tables: pointers of the tables that mode `section` replaces.
+    """
+    replaced = mode.replaced(tables)
+    there = {(entry.section, entry.key): entry for entry in current}
+    targets = [
+        row
+        if (entry := there.get((row.section, row.key))) is None or lies_in(row.pointer, replaced)
+        else replace(row, body=merged(entry, row))
+        for row in wanted
+    ]
+    removed = gone(current, targets, replaced)
+    return arranged(current, targets, removed, lambda section: lies_in(section, replaced))
+
+
+def lies_in(where: str, places: Collection[str]) -> bool:
+    """Whether a pointer is one of these places, or lies in one."""
+    return any(above in places for above in lineage(where))
+
+
+def lineage(where: str) -> Iterator[str]:
+    """A pointer and everything that it lies in, up to the root."""
+    yield where
+    while where:
+        where = where.rpartition("/")[0]
+        yield where
+
+
+def merged(entry: Entry, row: Row) -> Any:
+    """What an entry says after a merge: a record's cells that are not named stay."""
+    if row.kind is not Kind.RECORD or entry.kind is not Kind.RECORD:
+        return row.body
+    both = {**entry.body, **row.body}
+    return entry.body if both == entry.body else both
+
+
+def gone(
+    current: Sequence[Entry], targets: Sequence[Row], replaced: Collection[str]
+) -> tuple[Entry, ...]:
+    """What would not be there any more.
+
+    Args:
+        targets: rows as they would be.
+        replaced: pointers of what is exactly the targets afterwards.
+    """
+    asked = {(row.section, row.key) for row in targets}
+    # Where a dict becomes a text, what was in it can't stay.
+    holders = {entry.row.pointer for entry in current if entry.kind is Kind.GROUP}
+    lost = {row.pointer for row in targets if row.kind is not Kind.GROUP} & holders
+    if not replaced and not lost:
+        return ()
+    return tuple(
+        entry
+        for entry in current
+        if lies_in(entry.section, lost)
+        or ((entry.section, entry.key) not in asked and lies_in(entry.row.pointer, replaced))
+    )
+
+
+def differs(entry: Entry, row: Row) -> bool:
+    """Whether an entry says anything else than a row, whatever their places are."""
+    if entry.kind is not row.kind:
+        return True
+    if row.kind is Kind.TEXT:
+        return bool(entry.body != row.body)
+    return not same(entry.body, row.body)
+
+
+def arranged(
+    current: Sequence[Entry],
+    targets: Sequence[Row],
+    removed: Sequence[Entry],
+    by_file: Callable[[str], bool],
+) -> Difference:
+    """The operations after which the targets say what they say, each at its place.
+
+    Args:
+        targets: rows as they are to be, in the order of the file.
+        removed: entries that go; every other entry that is no target stays as it is.
+        by_file: whether a section takes the order of the targets; else new ones come to
+            their place among those that are there, and nothing else moves.
     """
     there = {(entry.section, entry.key): entry for entry in current}
-    asked = {(row.section, row.key) for row in wanted}
-    removed = _removed(current, wanted, asked, mode)
-    gone = {entry.id for entry in removed}
-    placed = _placed(current, wanted, mode, gone)
+    placed = _placed(current, targets, {entry.id for entry in removed}, by_file)
     added: list[Row] = []
     changed: list[tuple[Entry, Row]] = []
     moved: list[tuple[Entry, Row]] = []
     unchanged = 0
-    for row in wanted:
+    aimed: set[int] = set()
+    for row in targets:
+        position, moves = placed[(row.section, row.key)]
         entry = there.get((row.section, row.key))
-        position = placed[(row.section, row.key)]
         if entry is None:
             added.append(replace(row, position=position))
             continue
-        body = _body(entry, row, mode)
-        # In a merge nothing changes its place among the others; some only make room, which
-        # is no part of the history: taking the change back leaves them where they are.
-        stands = position if mode is Mode.REPLACE else entry.position
-        target = replace(row, body=body, position=stands)
-        if entry.kind is not row.kind or not same(entry.body, body):
-            changed.append((entry, target))
-        elif mode is Mode.REPLACE and entry.position != position:
-            moved.append((entry, target))
+        # Who only makes room for others keeps the place among them: that is no part of the
+        # history, and taking the change back leaves it where it is.
+        stands = position if moves else entry.position
+        if differs(entry, row):
+            changed.append((entry, replace(row, position=stands)))
+        elif stands != entry.position:
+            moved.append((entry, replace(row, position=stands)))
         elif entry.kind is not Kind.GROUP:
             unchanged += 1
-    if mode is Mode.REPLACE:
-        return Difference(tuple(added), tuple(changed), tuple(moved), removed, unchanged)
-    shifted = tuple(
-        (entry.id, placed[(entry.section, entry.key)])
-        for entry in current
-        if entry.id not in gone and placed[(entry.section, entry.key)] != entry.position
-    )
-    return Difference(tuple(added), tuple(changed), (), removed, unchanged, shifted)
-
-
-def _removed(
-    current: Sequence[Entry],
-    wanted: Sequence[Row],
-    asked: set[tuple[str, str]],
-    mode: Mode,
-) -> tuple[Entry, ...]:
-    if mode is Mode.REPLACE:
-        return tuple(entry for entry in current if (entry.section, entry.key) not in asked)
-    # Where a dict becomes a text, what was in it can't stay.
-    holders = {entry.row.pointer for entry in current if entry.kind is Kind.GROUP}
-    lost = {row.pointer for row in wanted if row.kind is not Kind.GROUP} & holders
-    return tuple(
-        entry
-        for entry in current
-        if any(entry.section == where or entry.section.startswith(where + "/") for where in lost)
+        if moves:
+            aimed.add(entry.id)
+    going = {entry.id for entry in removed}
+    shifted: list[tuple[int, int]] = []
+    for entry in current:
+        if entry.id in going or entry.id in aimed:
+            continue
+        position, moves = placed[(entry.section, entry.key)]
+        if position == entry.position:
+            continue
+        if moves:
+            moved.append((entry, replace(entry.row, position=position)))
+        else:
+            shifted.append((entry.id, position))
+    return Difference(
+        tuple(added), tuple(changed), tuple(moved), tuple(removed), unchanged, tuple(shifted)
     )
 
 
-def _body(entry: Entry, row: Row, mode: Mode) -> Any:
-    if mode is Mode.REPLACE or row.kind is not Kind.RECORD or entry.kind is not Kind.RECORD:
-        return row.body
-    merged = {**entry.body, **row.body}
-    return entry.body if merged == entry.body else merged
+Placed = dict[Place, tuple[int, bool]]
+"""Where every row will stand, and whether its place among the others is another one."""
 
 
 def _placed(
-    current: Sequence[Entry], wanted: Sequence[Row], mode: Mode, gone: set[int]
-) -> dict[tuple[str, str], int]:
-    """Where every row will stand."""
-    if mode is Mode.REPLACE:
-        return _by_file(current, wanted)
-    placed: dict[tuple[str, str], int] = {}
-    new: dict[str, list[Row]] = defaultdict(list)
-    held: dict[str, list[str]] = defaultdict(list)
-    for entry in sorted(current, key=lambda entry: entry.position):
-        if entry.id not in gone:
-            held[entry.section].append(entry.key)
-            placed[(entry.section, entry.key)] = entry.position
-    for row in wanted:
-        if (row.section, row.key) not in placed:
-            new[row.section].append(row)
-    for section, rows in new.items():
-        keys = held[section]
-        for row in rows:
-            keys.insert(_index(section, row.key, keys), row.key)
-        last = -1
-        for key in keys:
-            # Old positions stay as long as they still grow; gaps are no harm.
-            old = placed.get((section, key))
-            last = old if old is not None and old > last else last + 1
-            placed[(section, key)] = last
-    return placed
-
-
-def _index(section: str, key: str, keys: list[str]) -> int:
-    mine = rank(section, key)
-    if mine is not None:
-        for index, other in enumerate(keys):
-            theirs = rank(section, other)
-            if theirs is not None and theirs > mine:
-                return index
-    return len(keys)
-
-
-def _by_file(current: Sequence[Entry], wanted: Iterable[Row]) -> dict[tuple[str, str], int]:
-    # Positions with gaps still give the same order: an untouched section stays untouched.
-    here: dict[str, list[tuple[int, str]]] = defaultdict(list)
+    current: Sequence[Entry],
+    targets: Sequence[Row],
+    going: set[int],
+    by_file: Callable[[str], bool],
+) -> Placed:
+    held: dict[str, list[tuple[int, int, str]]] = defaultdict(list)
+    asked: dict[str, list[str]] = defaultdict(list)
     for entry in current:
-        here[entry.section].append((entry.position, entry.key))
-    files: dict[str, list[str]] = defaultdict(list)
-    for row in wanted:
-        files[row.section].append(row.key)
-    placed: dict[tuple[str, str], int] = {}
-    for section, keys in files.items():
-        old = sorted(here[section])
-        if [key for _position, key in old] == keys:
-            placed.update({(section, key): position for position, key in old})
+        if entry.id not in going:
+            held[entry.section].append((entry.position, entry.id, entry.key))
+    for row in targets:
+        asked[row.section].append(row.key)
+    placed: Placed = {}
+    for section in {**held, **asked}:
+        there = sorted(held[section])
+        old = {key: position for position, _id, key in there}
+        keys = [key for _position, _id, key in there]
+        if by_file(section):
+            final = _with_kept(asked[section], keys)
         else:
-            placed.update({(section, key): index for index, key in enumerate(keys)})
+            final = _with_new(section, keys, [key for key in asked[section] if key not in old])
+        if [key for key in final if key in old] == keys:
+            placed.update(_in_order(section, final, old))
+        else:
+            placed.update({(section, key): (n, True) for n, key in enumerate(final)})
     return placed
+
+
+def _in_order(section: str, keys: Iterable[str], old: dict[str, int]) -> Placed:
+    # Old positions stay as long as they still grow; gaps are no harm.
+    placed: Placed = {}
+    last = -1
+    for key in keys:
+        position = old.get(key)
+        last = position if position is not None and position > last else last + 1
+        placed[(section, key)] = (last, False)
+    return placed
+
+
+def _with_kept(wanted: Sequence[str], keys: Sequence[str]) -> list[str]:
+    """The wanted order, and whoever stays besides behind the neighbour it had."""
+    asked = set(wanted)
+    behind: dict[str | None, list[str]] = defaultdict(list)
+    neighbour: str | None = None
+    for key in keys:
+        if key in asked:
+            neighbour = key
+        else:
+            behind[neighbour].append(key)
+    final = list(behind[None])
+    for key in wanted:
+        final.append(key)
+        final += behind.get(key, ())
+    return final
+
+
+def _with_new(section: str, keys: list[str], new: Iterable[str]) -> list[str]:
+    final = list(keys)
+    for key in new:
+        mine = rank(section, key)
+        if mine is None:
+            final.append(key)
+        else:
+            final.insert(_index(section, mine, final), key)
+    return final
+
+
+def _index(section: str, mine: int, keys: Sequence[str]) -> int:
+    for index, other in enumerate(keys):
+        theirs = rank(section, other)
+        if theirs is not None and theirs > mine:
+            return index
+    return len(keys)
