@@ -7,7 +7,7 @@ import copy
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from services.knowledge.asking import Found, LookUp, ask, differing
+from services.knowledge.asking import Asker, Found, LookUp, ask, differing
 from services.shop.sample import fashion_kb as module
 from tests.knowledge_base import small_kb
 
@@ -25,6 +25,7 @@ _KEYS = sorted(
         for key in held
     }
 )
+_ASKER = Asker(_KB)
 QUESTIONS = st.one_of(
     st.text(max_size=12),
     st.sampled_from(_KEYS),
@@ -52,6 +53,33 @@ def test_every_look_up_says_what_the_shops_own_function_says(question):
     fabric = answers[LookUp.FABRIC]
     record = dict(fabric.texts) if fabric.found is Found.ENTRY else None
     assert record == module.get_fabric_info(question)
+
+
+_ODD_KEYS = st.text(alphabet="ab_ A\nİß", max_size=4)
+
+
+@given(
+    st.dictionaries(_ODD_KEYS, st.just("said"), max_size=6),
+    st.text(alphabet="abAB_ \nİß", max_size=6),
+)
+@example({"a": "said", "b": "said"}, "a\nb")
+@example({"": "said"}, "")
+@example({"a__b": "said"}, "")
+def test_many_questions_at_once_get_the_answers_that_each_gets_alone(held, question):
+    document = {
+        "color_matching": {"by_color": held},
+        "fabric_guide": held,
+        "occasions": held,
+        "dress_codes": held,
+        "outfit_formulas": {"by_primary_category": held},
+    }
+    assert Asker(document).ask(question) == ask(document, question)
+    assert Asker({}).ask(question) == ask({}, question)
+
+
+@given(QUESTIONS)
+def test_the_sample_answers_many_questions_as_it_answers_one(question):
+    assert _ASKER.ask(question) == ask(_KB, question)
 
 
 @given(st.text(max_size=5))
