@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import unicodedata
 from typing import Any
 
 from sqlalchemy import (
@@ -50,6 +51,9 @@ class ExactJson(TypeDecorator[Any]):
 
 VERSION_TABLE = "kb_alembic_version"
 
+SKELETON = 120
+"""So many characters of a key's skeleton are kept; two keys that share them are looked at."""
+
 metadata = MetaData(naming_convention=NAMING)
 
 entries = Table(
@@ -68,7 +72,10 @@ entries = Table(
     Column("updated_by", String(120), nullable=False),
     # Of what the entry says, not of its place: two equal ones say the same (`content_digest`).
     Column("digest", String(32), nullable=False, server_default=""),
+    # Of the key (`skeleton`): a new one's twins are found without reading all others.
+    Column("skeleton", String(SKELETON), nullable=False, server_default=""),
     UniqueConstraint("section", "key"),
+    Index("ix_kb_entries_skeleton", "section", "skeleton"),
     Index("ix_kb_entries_order", "section", "position", "id"),
     sqlite_autoincrement=True,  # an id is never given twice: history refers to it
 )
@@ -77,6 +84,8 @@ change_sets = Table(
     "kb_change_sets",
     metadata,
     Column("id", String(32), primary_key=True),
+    # In the order in which they were written, whatever the clock said.
+    Column("number", Integer, nullable=False, server_default="0", index=True),
     Column("at", UtcDateTime, nullable=False, index=True),
     Column("author_id", String(120), nullable=False),
     Column("author", String(120), nullable=False),
@@ -99,10 +108,26 @@ changes = Table(
     Column("section", String(400), nullable=False),
     Column("key", String(400), nullable=False),
     Column("action", String(10), nullable=False),  # add, edit, delete
+    Column("kind", String(10), nullable=False, server_default=""),  # of the entry, or purged
     Column("before", JSON),  # {"key", "kind", "body", "position"} or NULL
     Column("after", JSON),
     Index("ix_kb_changes_entry", "section", "key"),
     Index("ix_kb_changes_entry_id", "entry_id"),
+    Index("ix_kb_changes_action", "action", "id", "kind", "entry_id"),
+)
+
+slides = Table(
+    "kb_slides",
+    metadata,
+    # Entries that made room for others in a change set, which says nothing else of them:
+    # those that stood at these places of a section before moved on by so many, one row of
+    # this table after the other.
+    Column("id", Integer, primary_key=True),
+    Column("change_set_id", ForeignKey(change_sets.c.id), nullable=False, index=True),
+    Column("section", String(400), nullable=False),
+    Column("first", Integer, nullable=False),
+    Column("last", Integer, nullable=False),
+    Column("by", Integer, nullable=False),
 )
 
 state = Table(
@@ -222,6 +247,23 @@ def content_digest(section: str, key: str, kind: str, body: Any) -> str:
     """
     said = json.dumps([section, key, str(kind), body])
     return hashlib.sha256(said.encode()).hexdigest()[:32]
+
+
+def skeleton(key: str) -> str:
+    """What is left of a key when case, width, accents and how words are joined do not count."""
+    return "".join(c for c in plain_letters(key) if not c.isspace() and c not in "_-")
+
+
+def kept_skeleton(key: str) -> str:
+    """The skeleton of a key as `kb_entries.skeleton` holds it."""
+    # No zero byte: PostgreSQL has none in a text.
+    return skeleton(key).replace("\x00", "")[:SKELETON]
+
+
+def plain_letters(text: str) -> str:
+    """Lower case, half width, without accents."""
+    spread = unicodedata.normalize("NFKD", unicodedata.normalize("NFKC", text).casefold())
+    return "".join(c for c in spread if not unicodedata.combining(c))
 
 
 def changes_group() -> ColumnElement[bool]:

@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from typing import Literal
 
 from sqlalchemy import Connection, select
 
-from db.knowledge import change_sets, changes
+from db.knowledge import change_sets, changes, kept_skeleton
 from db.knowledge import entries as table
 from services.core.access import Actor, Permission, require
 from services.core.context import Context
@@ -67,6 +68,7 @@ class Delete:
 
     entry_id: int
     version: int
+    digest: str = ""  # of what the person saw; a restored database may count anew
 
 
 Change = Add | Edit | Delete
@@ -101,12 +103,22 @@ class EditConflict(Conflict):
         self.clashes = clashes
 
 
-def save(ctx: Context, actor: Actor, edits: Sequence[Change], reason: str = "") -> ChangeSet:
+def save(
+    ctx: Context,
+    actor: Actor,
+    edits: Sequence[Change],
+    reason: str = "",
+    *,
+    kind: Literal["edit", "bulk"] = "edit",
+    change_set_id: str = "",
+) -> ChangeSet:
     """Write edits to the knowledge base as one change set.
 
     Args:
         edits: what the person changed; each entry at most once.
         reason: why, in a few words; may be empty.
+        kind: how the history calls it: a person's own edits, or one done to many at once.
+        change_set_id: what `keeping.begin_save` named; any other when not given.
 
     Returns:
         The change set; its notes say what was merged with the work of others.
@@ -122,7 +134,8 @@ def save(ctx: Context, actor: Actor, edits: Sequence[Change], reason: str = "") 
     with write_shop(ctx) as connection:
         desk = _Desk(connection, edits)
         ledger = desk.weigh()
-        change_set = replace(ledger.write(ctx, actor, "edit", reason), notes=tuple(desk.notes))
+        done = ledger.write(ctx, actor, kind, reason, change_set_id)
+        change_set = replace(done, notes=tuple(desk.notes))
     relay(ctx)
     return change_set
 
@@ -164,7 +177,7 @@ class _Desk:
 
     def weigh(self) -> Ledger:
         """Check every edit; the ledger holds what is to be written."""
-        self._read_keys()
+        self._read_twins()
         for edit in self._edits:
             if isinstance(edit, Delete):
                 self._delete(edit)
@@ -185,20 +198,27 @@ class _Desk:
             )
         return self._ledger
 
-    def _read_keys(self) -> None:
-        sections = {edit.section for edit in self._edits if isinstance(edit, Add)}
-        sections |= {
-            self._now[edit.entry_id].section
-            for edit in self._edits
-            if isinstance(edit, Edit) and edit.key_after is not None and edit.entry_id in self._now
-        }
-        for section in sections:
-            keys = self._connection.scalars(select(table.c.key).where(table.c.section == section))
-            # By skeleton, so that v_neck is seen to be v-neck.
-            taken: dict[str, set[str]] = {}
-            self._taken[section] = taken
-            for key in keys:
-                taken.setdefault(skeleton(key), set()).add(key)
+    def _read_twins(self) -> None:
+        """Keys of the touched sections that are like one that this save brings.
+
+        By skeleton, so that v_neck is seen to be v-neck; only those, for a section may have
+        a hundred thousand.
+        """
+        wanted: dict[str, list[str]] = {}
+        for edit in self._edits:
+            if isinstance(edit, Add):
+                wanted.setdefault(edit.section, []).append(edit.key)
+            elif isinstance(edit, Edit) and edit.key_after and edit.entry_id in self._now:
+                section = self._now[edit.entry_id].section
+                wanted.setdefault(section, []).append(edit.key_after)
+        for section, keys in wanted.items():
+            self._taken[section] = {}
+            sound = sorted({kept_skeleton(key) for key in keys if not key_problem(None, key)})
+            inside = select(table.c.key).where(table.c.section == section)
+            for start in range(0, len(sound), 500):
+                alike = inside.where(table.c.skeleton.in_(sound[start : start + 500]))
+                for key in self._connection.scalars(alike):
+                    self._take(section, key)
         for edit in self._edits:
             # Keys that are given up in this save are free in it: two entries may swap theirs.
             if isinstance(edit, Edit) and edit.key_after and edit.entry_id in self._now:
@@ -211,7 +231,7 @@ class _Desk:
             return
         if entry.kind is Kind.GROUP:
             self._say(edit.entry_id, entry, KEY, "This holds other entries; delete those instead.")
-        elif entry.version != edit.version:
+        elif entry.version != edit.version or (edit.digest and entry.digest != edit.digest):
             mine = Clash(entry.id, entry.section, entry.key, "entry", None, None, None, "", None)
             theirs = next(iter(entry.cells.values()), None)
             who, at = entry.updated_by, entry.updated_at
@@ -249,7 +269,8 @@ class _Desk:
             base, theirs = edit.before.get(name), entry.cells.get(name)
             if mine == theirs or (mine == "" and theirs is None):
                 continue
-            if theirs_too and (base or "") != (theirs or ""):
+            # Whatever the version says: a restored database may have counted up to the same.
+            if (base or "") != (theirs or ""):
                 self._clash(entry, name, base, theirs, mine)
                 continue
             after[name] = mine
@@ -265,7 +286,7 @@ class _Desk:
             if mine is not None:
                 self._take(entry.section, entry.key)
             return entry.key
-        if entry.version != edit.version and edit.key_before != entry.key:
+        if edit.key_before != entry.key:
             self._clash(entry, KEY, edit.key_before, entry.key, mine)
             return entry.key
         part = part_of_entry(entry.section, entry.key)

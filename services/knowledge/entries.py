@@ -285,5 +285,15 @@ def fingerprint(found: Iterable[Entry]) -> str:
 
 def entry_of(row: Any) -> Entry:
     """A result row as an entry."""
-    values = dict(row._mapping)
-    return Entry(**{**values, "kind": Kind(values["kind"])})
+    return Entry(
+        row.id,
+        row.section,
+        row.key,
+        Kind(row.kind),
+        row.body,
+        row.position,
+        row.version,
+        row.updated_at,
+        row.updated_by,
+        row.digest,
+    )

@@ -7,21 +7,22 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Connection, bindparam, delete, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
-from db.knowledge import change_sets, changes, content_digest, state
+from db.knowledge import change_sets, changes, content_digest, kept_skeleton, slides, state
 from db.knowledge import entries as table
 from services.core.access import Actor
 from services.core.context import Context
 from services.core.errors import Conflict
 from services.knowledge.document import Kind, Row
-from services.knowledge.entries import Entry
+from services.knowledge.entries import Entry, by_id
 from services.knowledge.sections import path_of, pointer, rank
+from services.knowledge.sliding import Slide, slid, slides_of
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,8 @@ class Ledger:
         self._returned: list[tuple[int, int, Row]] = []
         self._edited: list[tuple[Entry, Row]] = []
         self._deleted: list[Entry] = []
-        self._shifted: list[dict[str, int]] = []
+        self._shifted: dict[int, int] = {}
+        self._slides: list[Slide] = []
 
     def add(self, row: Row) -> None:
         """A new row, at the position it names."""
@@ -78,7 +80,20 @@ class Ledger:
 
     def shift(self, entry_id: int, position: int) -> None:
         """The row makes room for others; its place among them, and its history, stay."""
-        self._shifted.append({"row_id": entry_id, "position": position})
+        self._shifted[entry_id] = position
+
+    def slide(self, section: str, first: int, last: int, by: int) -> None:
+        """Every row that stands at these places of a section makes room, now, in one statement.
+
+        The history keeps it as that, not row by row. What the change set itself says a place
+        of, with `edit`, stands there in the end.
+        """
+        self._slides.append(Slide(section, first, last, by))
+        self._connection.execute(
+            update(table)
+            .where(table.c.section == section, table.c.position.between(first, last))
+            .values(position=table.c.position + by)
+        )
 
     @property
     def is_empty(self) -> bool:
@@ -120,11 +135,10 @@ class Ledger:
         return max([-1 if last is None else int(last), *pending]) + 1
 
     def _make_room(self, section: str, position: int) -> None:
-        self._connection.execute(
-            update(table)
-            .where(table.c.section == section, table.c.position >= position)
-            .values(position=table.c.position + 1)
-        )
+        highest = select(func.max(table.c.position)).where(table.c.section == section)
+        last = self._connection.scalar(highest)
+        if last is not None and last >= position:
+            self.slide(section, position, int(last), 1)
         self._added = [
             Row(row.section, row.key, row.kind, row.body, row.position + 1)
             if row.section == section and row.position >= position
@@ -132,14 +146,20 @@ class Ledger:
             for row in self._added
         ]
 
-    def write(self, ctx: Context, actor: Actor, kind: str, reason: str) -> ChangeSet:
+    def write(
+        self, ctx: Context, actor: Actor, kind: str, reason: str, change_set_id: str = ""
+    ) -> ChangeSet:
         """Write everything with its history into the caller's transaction.
+
+        Args:
+            change_set_id: its name, where the caller has noted it down before.
 
         Raises:
             Conflict: somebody else wrote the same rows in between.
         """
+        self._make_way()
         change_set = ChangeSet(
-            uuid.uuid4().hex,
+            change_set_id or uuid.uuid4().hex,
             ctx.now(),
             actor.name,
             actor.kind.value,
@@ -159,6 +179,9 @@ class Ledger:
                 kind=kind,
                 reason=reason,
                 relayed=False,
+                number=select(func.coalesce(func.max(change_sets.c.number), 0) + 1)
+                .select_from(change_sets)
+                .scalar_subquery(),
                 added=change_set.added,
                 edited=change_set.edited,
                 deleted=change_set.deleted,
@@ -174,13 +197,56 @@ class Ledger:
             ]
         except IntegrityError as error:
             raise _moved() from error
-        if self._shifted:
-            shift = update(table).where(table.c.id == bindparam("row_id"))
-            self._connection.execute(shift, self._shifted)
+        if self._slides:
+            made_room = [{"change_set_id": change_set.id, **asdict(one)} for one in self._slides]
+            self._connection.execute(insert(slides), made_room)
         if told:
             rows = [{"change_set_id": change_set.id, **change} for change in told]
             self._connection.execute(insert(changes), rows)
         return change_set
+
+    def _make_way(self) -> None:
+        """Let every shifted row slide, and what is edited with it."""
+        ids = list(self._shifted)
+        sections = {
+            section
+            for start in range(0, len(ids), 500)
+            for section in self._connection.scalars(
+                select(table.c.section).where(table.c.id.in_(ids[start : start + 500])).distinct()
+            )
+        }
+        for section in sorted(sections):
+            self._slide_shifted(section)
+        self._edited = [
+            (entry, replace(row, position=slid(self._slides, row.section, row.position)))
+            if row.position == entry.position
+            else (entry, row)
+            for entry, row in self._edited
+        ]
+
+    def _slide_shifted(self, section: str) -> None:
+        placed = {entry.id for entry in self._deleted}
+        placed |= {entry.id for entry, row in self._edited if entry.position != row.position}
+        query = select(table.c.id, table.c.position).where(table.c.section == section)
+        order = query.order_by(table.c.position, table.c.id)
+        rows = [row for row in self._connection.execute(order) if row.id not in placed]
+        steps = [(row.position, self._shifted.get(row.id, row.position)) for row in rows]
+        found = slides_of(section, steps)
+        if found is not None:
+            for one in found:
+                self.slide(one.section, one.first, one.last, one.by)
+            return
+        # Two at one place, of which one goes: no slide can say that.
+        edited = {entry.id for entry, _row in self._edited}
+        single = [row.id for row in rows if row.id in self._shifted and row.id not in edited]
+        for entry in by_id(self._connection, single).values():
+            self.edit(entry, entry.row)
+        self._edited = [
+            (entry, replace(row, position=self._shifted.get(entry.id, row.position)))
+            if row.section == section
+            else (entry, row)
+            for entry, row in self._edited
+        ]
 
     def _write_deletes(self) -> list[dict[str, Any]]:
         for start in range(0, len(self._deleted), 500):
@@ -211,6 +277,7 @@ class Ledger:
                     "body": row.body,
                     "position": row.position,
                     "digest": content_digest(row.section, row.key, row.kind, row.body),
+                    "skeleton": kept_skeleton(row.key),
                     "updated_at": change_set.at,
                     "updated_by": change_set.author,
                 }
@@ -255,16 +322,18 @@ def _values(row: Row, version: int, change_set: ChangeSet) -> dict[str, Any]:
         "updated_at": change_set.at,
         "updated_by": change_set.author,
         "digest": content_digest(row.section, row.key, row.kind, row.body),
+        "skeleton": kept_skeleton(row.key),
     }
 
 
 def _change(entry_id: int, action: str, before: Row | None, after: Row | None) -> dict[str, Any]:
-    place = [(row.section, row.key) for row in (after, before) if row]
+    place = [(row.section, row.key, row.kind) for row in (after, before) if row]
     return {
         "entry_id": entry_id,
         "section": place[0][0],
         "key": place[0][1],
         "action": action,
+        "kind": place[0][2],
         "before": _facts(before),
         "after": _facts(after),
     }

@@ -2,12 +2,28 @@
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+from db.knowledge import plain_letters, skeleton
 from services.core.errors import Invalid
 from services.knowledge.sections import KEY_PATTERN, Part, part_of_entry
+
+__all__ = [
+    "KEY",
+    "MAX_KEY",
+    "MAX_POINTER",
+    "MAX_REASON",
+    "MAX_TEXT",
+    "NotValid",
+    "Problem",
+    "cell_problems",
+    "key_problem",
+    "plain_letters",
+    "skeleton",
+    "suggest_key",
+    "text_problem",
+]
 
 MAX_TEXT = 100_000
 """Characters of one text; the longest of the shop's own has about 1,500."""
@@ -91,17 +107,6 @@ def suggest_key(key: str) -> str:
     """The nearest key that the shop can find; empty when there is none."""
     words = "".join(c if c.isalnum() and c.isascii() else " " for c in plain_letters(key))
     return "_".join(words.split())
-
-
-def plain_letters(text: str) -> str:
-    """Lower case, half width, without accents."""
-    spread = unicodedata.normalize("NFKD", unicodedata.normalize("NFKC", text).casefold())
-    return "".join(c for c in spread if not unicodedata.combining(c))
-
-
-def skeleton(key: str) -> str:
-    """What is left when case, width, accents and the way words are joined do not count."""
-    return "".join(c for c in plain_letters(key) if not c.isspace() and c not in "_-")
 
 
 def cell_problems(
