@@ -17,7 +17,7 @@ from typing import Any
 from sqlalchemy import Connection, Engine, func, insert, select, update
 
 from db.engine import write
-from db.knowledge import change_sets, changes, content_digest, state
+from db.knowledge import change_sets, changes, content_digest, kept_skeleton, state
 from db.knowledge import entries as table
 from services.core.context import Context
 from services.knowledge.document import Kind, Row, from_rows, to_rows
@@ -97,6 +97,7 @@ def _write(connection: Connection, wanted: list[Row]) -> None:
     connection.execute(
         insert(change_sets).values(
             id=change_set,
+            number=1,
             at=at,
             author_id="benchmark",
             author=AUTHOR,
@@ -124,6 +125,7 @@ def _write(connection: Connection, wanted: list[Row]) -> None:
                     "updated_at": at,
                     "updated_by": AUTHOR,
                     "digest": content_digest(**facts),
+                    "skeleton": kept_skeleton(row.key),
                 }
                 for row, facts in zip(some, said, strict=True)
             ],
@@ -137,6 +139,7 @@ def _write(connection: Connection, wanted: list[Row]) -> None:
                     "section": row.section,
                     "key": row.key,
                     "action": "add",
+                    "kind": row.kind,
                     "before": None,
                     "after": {
                         "key": row.key,
