@@ -287,6 +287,10 @@ kb_drafts = Table(
     Column("account_id", String(120), nullable=False),
     Column("started_at", UtcDateTime, nullable=False),
     Column("touched_at", UtcDateTime, nullable=False),
+    # The change set that is to hold it, named before it is written: where that stands in the
+    # shop's database the draft was saved, even if nobody lived to clear it away.
+    Column("saving", String(32)),
+    Column("moved_to", String(32)),  # the draft that went on with it; empty: thrown away
     Index("ix_kb_drafts_account", "instance", "account_id"),
 )
 
@@ -296,6 +300,7 @@ kb_draft_entries = Table(
     Column("draft_id", ForeignKey(kb_drafts.c.id, ondelete="CASCADE"), primary_key=True),
     # Id of the entry; negative for one that is being added.
     Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("size", Integer, nullable=False),  # characters of the body
     Column("body", Text, nullable=False),  # JSON, see services/knowledge/drafting
 )
 

@@ -13,7 +13,7 @@ from typing import Literal
 
 from sqlalchemy import Connection, select
 
-from db.knowledge import change_sets, changes, kept_skeleton
+from db.knowledge import change_sets, changes, content_digest, kept_skeleton
 from db.knowledge import entries as table
 from services.core.access import Actor, Permission, require
 from services.core.context import Context
@@ -309,6 +309,9 @@ class _Desk:
             key = ""
         else:
             key = edit.key
+            if self._says_already(edit, kind, part):
+                self.notes.append(f"{key} was already there, word for word.")
+                return
             if problem := self._near(edit.section, key):
                 self._problems.append(Problem(edit.ref, edit.section, key, KEY, problem))
         names = part.field_names if part is not None and kind is Kind.RECORD else (TEXT,)
@@ -327,6 +330,18 @@ class _Desk:
         body = cells if kind is Kind.RECORD else cells[TEXT]
         position = self._ledger.place_for(edit.section, key)
         self._ledger.add(Row(edit.section, key, kind, body, position))
+
+    def _says_already(self, edit: Add, kind: Kind, part: Part | None) -> bool:
+        """Whether this very entry stands: it was saved from another tab, or asked for twice."""
+        if edit.key not in self._taken[edit.section].get(skeleton(edit.key), set()):
+            return False
+        names = part.field_names if part is not None and kind is Kind.RECORD else (TEXT,)
+        cells = {**dict.fromkeys(names, ""), **edit.cells}
+        body = cells if kind is Kind.RECORD else cells[TEXT]
+        digest = select(table.c.digest).where(
+            table.c.section == edit.section, table.c.key == edit.key
+        )
+        return self._connection.scalar(digest) == content_digest(edit.section, edit.key, kind, body)
 
     def _part_for(self, section: str, key: str) -> Part | None:
         part = part_of_entry(section, key)

@@ -96,7 +96,7 @@ def test_every_problem_of_a_save_is_told_at_once_and_nothing_is_saved(ctx, shop,
             editor,
             [
                 Edit(navy.id, 1, {"text": navy.body}, {"text": "x" * 1_000_000}),
-                Edit(linen.id, 1, {"care": ""}, {"care": "a\x00b", "price": "9"}),
+                Edit(linen.id, 1, dict(linen.cells), {"care": "a\x00b", "price": "9"}),
                 Add(COLOURS, "", {"text": "No name."}, -1),
                 Add(COLOURS, "Deep Blue", {"text": "Loud."}, -2),
                 Add(COLOURS, "rust", {"text": "Again."}, -3),

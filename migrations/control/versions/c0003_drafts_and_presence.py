@@ -20,12 +20,15 @@ def upgrade() -> None:
     sa.Column('account_id', sa.String(length=120), nullable=False),
     sa.Column('started_at', sa.DateTime(timezone=True), nullable=False),
     sa.Column('touched_at', sa.DateTime(timezone=True), nullable=False),
+    sa.Column('saving', sa.String(length=32), nullable=True),
+    sa.Column('moved_to', sa.String(length=32), nullable=True),
     sa.PrimaryKeyConstraint('id', name=op.f('pk_kb_drafts'))
     )
     op.create_index('ix_kb_drafts_account', 'kb_drafts', ['instance', 'account_id'])
     op.create_table('kb_draft_entries',
     sa.Column('draft_id', sa.String(length=32), nullable=False),
     sa.Column('number', sa.Integer(), autoincrement=False, nullable=False),
+    sa.Column('size', sa.Integer(), nullable=False),
     sa.Column('body', sa.Text(), nullable=False),
     sa.ForeignKeyConstraint(['draft_id'], ['kb_drafts.id'], name=op.f('fk_kb_draft_entries_draft_id'), ondelete='CASCADE'),
     sa.PrimaryKeyConstraint('draft_id', 'number', name=op.f('pk_kb_draft_entries'))
