@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from services.knowledge.sections import pointer
+from services.knowledge.sections import path_of, pointer
 
 
 class LookUp(enum.StrEnum):
@@ -211,3 +211,28 @@ _PLACES: dict[LookUp, _Place] = {
         _prepare_keywords,
     ),
 }
+
+ASKED = tuple(pointer(place.path) for place in _PLACES.values())
+"""Where the answers lie; the rest of a knowledge base is not needed to ask."""
+
+
+def document_of(sections: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """A document to ask, of nothing but these.
+
+    Args:
+        sections: by pointer; those of `ASKED`.
+    """
+    document: dict[str, Any] = {}
+    for where, held in sections.items():
+        *above, last = path_of(where)
+        inside = document
+        for step in above:
+            inside = inside.setdefault(step, {})
+        inside[last] = held
+    return document
+
+
+def asked_part(document: Mapping[str, Any]) -> dict[str, Any]:
+    """What of a document is needed to ask it."""
+    held = {pointer(place.path): _held(document, place) for place in _PLACES.values()}
+    return document_of({where: found for where, found in held.items() if found is not None})

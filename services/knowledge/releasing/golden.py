@@ -54,7 +54,7 @@ def questions(ctx: Context, actor: Actor) -> tuple[Question, ...]:
     """
     require(actor, Permission.KB_VIEW)
     with read_shop(ctx) as connection:
-        return _all(connection)
+        return asked(connection)
 
 
 def add(ctx: Context, actor: Actor, question: str, note: str = "") -> Question:
@@ -71,7 +71,7 @@ def add(ctx: Context, actor: Actor, question: str, note: str = "") -> Question:
     require(actor, Permission.KB_EDIT)
     question, note = sound_question(question), _sound_note(note)
     with write_shop(ctx) as connection:
-        known = {folded(one.question): one for one in _all(connection)}
+        known = {folded(one.question): one for one in asked(connection)}
         if (same := known.get(folded(question))) is not None:
             raise Invalid(
                 f"“{same.question}” is a golden question already; nothing was added.",
@@ -99,7 +99,7 @@ def add_lines(ctx: Context, actor: Actor, text: str) -> Added:
     require(actor, Permission.KB_EDIT)
     wanted = _read_lines(text)
     with write_shop(ctx) as connection:
-        known = {folded(one.question) for one in _all(connection)}
+        known = {folded(one.question) for one in asked(connection)}
         new: dict[str, tuple[str, str]] = {}
         for question, note in wanted:
             if folded(question) not in known:
@@ -168,6 +168,11 @@ def remove(ctx: Context, actor: Actor, question_id: int) -> Question:
     return found
 
 
+def asked(connection: Connection) -> tuple[Question, ...]:
+    """Every golden question, in the caller's transaction."""
+    return tuple(_question(row) for row in connection.execute(select(table).order_by(table.c.id)))
+
+
 def changes(
     connection: Connection,
     before: Mapping[str, Any],
@@ -178,16 +183,16 @@ def changes(
     Args:
         connection: of a transaction on the shop's database.
     """
-    asked = _all(connection)
-    return changed_answers(asked, Asker(before), Asker(after)), len(asked)
+    found = asked(connection)
+    return changed_answers(found, Asker(before), Asker(after)), len(found)
 
 
 def changed_answers(
-    asked: Iterable[Question], before: Asker, after: Asker
+    questions: Iterable[Question], before: Asker, after: Asker
 ) -> tuple[AnswerChange, ...]:
     """Those of these questions whose answers differ. Pure."""
     found = []
-    for one in asked:
+    for one in questions:
         old, new = before.ask(one.question), after.ask(one.question)
         if different := differing(old, new):
             found.append(AnswerChange(one.question, one.note, old, new, different))
@@ -273,10 +278,6 @@ def _one(connection: Connection, question_id: int) -> Question:
             "Add it again if it is to be asked.",
         )
     return _question(row)
-
-
-def _all(connection: Connection) -> tuple[Question, ...]:
-    return tuple(_question(row) for row in connection.execute(select(table).order_by(table.c.id)))
 
 
 def _question(row: Row[Any]) -> Question:
