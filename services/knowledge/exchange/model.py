@@ -65,5 +65,9 @@ class ReadFile:
     format: Format
     rows: tuple[ReadRow, ...]
     faults: tuple[Fault, ...]
-    tables: tuple[str, ...]  # pointers of the parts that it holds in full, for "replace section"
-    whole: bool  # a whole knowledge base: only then it can replace everything
+    # Pointers of the parts that it holds in full, for "replace section"; of which nothing had
+    # to be left out, so that replacing deletes nothing for a mistake in the file.
+    tables: tuple[str, ...]
+    # A whole knowledge base, without a fault: only then it can replace everything.
+    whole: bool
+    notes: tuple[str, ...] = ()  # what was assumed while reading, for a person
