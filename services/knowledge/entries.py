@@ -5,12 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Select, func, inspect, select
+from sqlalchemy import Connection, Engine, func, inspect, select, tuple_
 
 from db.engine import read
 from db.knowledge import entries as table
@@ -24,12 +24,12 @@ from services.knowledge.sections import (
     Part,
     Section,
     Shape,
-    part_at,
     part_of_entry,
     path_of,
     pointer,
     title_of,
 )
+from services.knowledge.state import once_a_revision
 
 PAGE_ROWS = 50
 MAX_PAGE_ROWS = 1000
@@ -90,6 +90,17 @@ class SectionSummary:
 
 
 @dataclass(frozen=True)
+class Filter:
+    """Which entries of a part are looked at; all of them by default."""
+
+    author: str = ""  # who changed them last
+    since: datetime | None = None  # last changed then or later
+    until: datetime | None = None  # last changed before
+    unpublished: bool = False  # say something else than the current release
+    with_findings: bool = False
+
+
+@dataclass(frozen=True)
 class EntryPage:
     """One page of entries, in the order of the document."""
 
@@ -111,28 +122,54 @@ def sections(ctx: Context, actor: Actor) -> tuple[SectionSummary, ...]:
         Denied: without `kb.view`.
     """
     require(actor, Permission.KB_VIEW)
-    columns = (table.c.section, table.c.key, table.c.kind, table.c.updated_at, table.c.updated_by)
     with read_shop(ctx) as connection:
-        rows = connection.execute(select(*columns).where(table.c.kind != Kind.GROUP)).all()
-        groups = connection.execute(
-            select(table.c.section, table.c.key)
-            .where(table.c.kind == Kind.GROUP)
-            .order_by(table.c.position)
-        ).all()
+        return once_a_revision(connection, "sections", lambda: _sections(connection))
+
+
+def _sections(connection: Connection) -> tuple[SectionSummary, ...]:
     counts: Counter[str] = Counter()
     newest: dict[str, tuple[datetime, str]] = {}
     found: dict[str, dict[str, None]] = {section.key: {} for section in SECTIONS}
-    for section, key in groups:
+    groups = select(table.c.section, table.c.key).where(table.c.kind == Kind.GROUP)
+    for section, key in connection.execute(groups.order_by(table.c.position)):
         found.setdefault(path_of(section + pointer((key,)))[0], {})
-    for section, key, _kind, at, by in rows:
-        part = part_of_entry(section, key)
-        # A text at the very top that no section describes is a section of its own.
-        where = part.pointer if part else section or pointer((key,))
+    for where, count, at, by in _counted(connection):
         top = path_of(where)[0]
-        counts[where] += 1
+        counts[where] += count
         found.setdefault(top, {})[where] = None
         newest[top] = max(newest.get(top, (at, by)), (at, by))
     return tuple(_summary(key, list(parts), counts, newest) for key, parts in found.items())
+
+
+def _counted(connection: Connection) -> Iterator[tuple[str, int, datetime, str]]:
+    """Of each part: how many entries, and when and by whom it was changed last."""
+    # In these places lie texts that are parts of their own.
+    holders = {"", *(pointer(p.path[:-1]) for s in SECTIONS for p in s.parts if not p.is_table)}
+    entry = table.c.kind != Kind.GROUP
+    columns = (table.c.section, table.c.key, table.c.updated_at, table.c.updated_by)
+    single = select(*columns).where(table.c.section.in_(holders), entry)
+    for section, key, at, by in connection.execute(single):
+        part = part_of_entry(section, key)
+        # A text at the very top that no section describes is a section of its own.
+        yield part.pointer if part else section or pointer((key,)), 1, at, by
+    many = entry & table.c.section.not_in(holders)
+    newest = (
+        select(table.c.section, func.count().label("entries"), func.max(table.c.updated_at))
+        .where(many)
+        .group_by(table.c.section)
+    )
+    told = {section: (count, at) for section, count, at in connection.execute(newest)}
+    whose = (
+        select(table.c.section, func.max(table.c.updated_by))
+        .where(
+            tuple_(table.c.section, table.c.updated_at).in_(
+                [(section, at) for section, (_n, at) in told.items()]
+            )
+        )
+        .group_by(table.c.section)
+    )
+    for section, by in connection.execute(whose):
+        yield section, *told[section], by
 
 
 def _summary(
@@ -171,52 +208,27 @@ def page(
     search: str = "",
     page: int = 1,
     rows: int = PAGE_ROWS,
+    only: Filter | None = None,
 ) -> EntryPage:
     """One page of a part's entries, in the document's order.
 
     Args:
         where: pointer of the part: a table of entries, or a single text.
-        search: found in keys and texts, whatever the case.
+        search: every word of it is found in the key or a text, whatever case and accents.
         page: from 1.
         rows: at most 1,000.
+        only: which of them are looked at.
     """
+    # It stands above: searching and checking read entries.
+    from services.knowledge.browsing import found
+
     require(actor, Permission.KB_VIEW)
     rows = max(1, min(rows, MAX_PAGE_ROWS))
     skip = (max(page, 1) - 1) * rows
-    query = _of_part(where).order_by(table.c.position, table.c.id)
     with read_shop(ctx) as connection:
-        if not search:
-            total = connection.scalar(select(func.count()).select_from(query.subquery())) or 0
-            found = tuple(
-                entry_of(row) for row in connection.execute(query.limit(rows).offset(skip))
-            )
-            return EntryPage(found, total)
-        # Bodies are stored as JSON, whose escapes and field names LIKE would trip over.
-        wanted = search.casefold()
-        matching = [e for e in map(entry_of, connection.execute(query)) if _holds(e, wanted)]
-    return EntryPage(tuple(matching[skip : skip + rows]), len(matching))
-
-
-def _of_part(where: str) -> Select[Any]:
-    part = part_at(where)
-    path = path_of(where)
-    query = select(table).where(table.c.kind != Kind.GROUP)
-    if part is not None and part.shape is not Shape.TEXT:
-        return query.where(table.c.section == where)
-    own = (table.c.section == pointer(path[:-1])) & (table.c.key == path[-1]) if path else None
-    if part is not None and own is not None:
-        return query.where(own)
-    # An unknown place: what lies in it, without the texts that are parts of their own; or,
-    # at the very top, the value itself.
-    told = [path_of(p.pointer)[-1] for s in SECTIONS for p in s.parts if p.path[:-1] == path]
-    inside = (table.c.section == where) & table.c.key.not_in(told)
-    return query.where(inside if len(path) != 1 or own is None else inside | own)
-
-
-def _holds(entry: Entry, wanted: str) -> bool:
-    if wanted in entry.key.casefold():
-        return True
-    return any(wanted in text.casefold() for text in entry.cells.values())
+        ids, total = found(ctx, connection, where, search, only or Filter(), skip=skip, rows=rows)
+        held = by_id(connection, ids)
+    return EntryPage(tuple(held[number] for number in ids if number in held), total)
 
 
 def entry(ctx: Context, actor: Actor, entry_id: int) -> Entry:

@@ -51,6 +51,11 @@ class Part:
         return pointer(self.path)
 
     @property
+    def is_table(self) -> bool:
+        """Whether it holds entries, and is not one text."""
+        return self.shape is not Shape.TEXT
+
+    @property
     def field_names(self) -> tuple[str, ...]:
         """Names of a record's fields, in order."""
         return tuple(field.name for field in self.fields)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from sqlalchemy import Connection, func, or_, select
@@ -9,6 +10,8 @@ from sqlalchemy import Connection, func, or_, select
 from db.knowledge import activations, published
 from db.knowledge import entries as table
 from services.knowledge.document import Kind
+
+_DIFFERS = or_(published.c.digest.is_(None), published.c.digest != table.c.digest)
 
 
 @dataclass(frozen=True)
@@ -27,13 +30,29 @@ class Unpublished:
 def unpublished(connection: Connection) -> Unpublished:
     """Compare every entry with the current release, by its digest; its place does not count."""
     both = table.outerjoin(published, published.c.entry_id == table.c.id)
-    differs = or_(published.c.digest.is_(None), published.c.digest != table.c.digest)
     ids = connection.scalars(
-        select(table.c.id).select_from(both).where(differs, table.c.kind != Kind.GROUP)
+        select(table.c.id).select_from(both).where(_DIFFERS, table.c.kind != Kind.GROUP)
     )
     lost = published.outerjoin(table, published.c.entry_id == table.c.id)
     gone = connection.scalar(select(func.count()).select_from(lost).where(table.c.id.is_(None)))
     return Unpublished(frozenset(ids), gone or 0)
+
+
+def unpublished_among(connection: Connection, ids: Collection[int]) -> frozenset[int]:
+    """Those of these entries that say something else than the current release."""
+    both = table.outerjoin(published, published.c.entry_id == table.c.id)
+    wanted, found = sorted(ids), set[int]()
+    for start in range(0, len(wanted), 500):
+        some = table.c.id.in_(wanted[start : start + 500])
+        query = select(table.c.id).select_from(both).where(some, _DIFFERS)
+        found.update(connection.scalars(query))
+    return frozenset(found)
+
+
+def current_activation(connection: Connection) -> int | None:
+    """Which act made a release current: whatever depends on it holds until the next one."""
+    number = connection.scalar(select(func.max(activations.c.id)))
+    return None if number is None else int(number)
 
 
 def current_release(connection: Connection) -> int | None:
