@@ -1,86 +1,160 @@
-"""Look at the whole knowledge base as its readers meet it: what is wrong, what it answers."""
+"""Look at the whole knowledge base: what is wrong in it, and what is missing.
+
+All checks run once for a state: another revision, another day, other categories of products.
+Where there is much to look at, they run in a thread of their own, and until they are done
+what they found before is shown, and said to be older.
+"""
 
 from __future__ import annotations
 
+import logging
+import threading
+from collections import OrderedDict
 from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
 
-from sqlalchemy import Connection, String, column, inspect, select, table
+from sqlalchemy import Connection, String, column, func, inspect, select, table
 
+from db.knowledge import entries as entries_table
 from services.core.access import Actor, Permission, require
 from services.core.context import Context
 from services.core.databases import read_shop
-from services.core.errors import DeskError, Invalid
-from services.knowledge.asking import Answer, LookUp, ask, differing
-from services.knowledge.document import from_rows
+from services.knowledge import dismissing
+from services.knowledge.dismissing import Dismissed
 from services.knowledge.entries import everything
 from services.knowledge.quality import Completeness, Facts, Finding, completeness, findings
-from services.knowledge.reading import read_file
-from services.knowledge.transfer import find_shop_module
+from services.knowledge.searching.file import path_of_index
+from services.knowledge.state import revision
 
-MAX_QUESTION = 200
+log = logging.getLogger("desk.quality")
+
+MUCH = 3_000
+"""Entries from which on a page does not wait for the checks."""
 _CATEGORY_COLUMNS = ("category", "clothing_type", "clothing_category")
+_KEPT = 8
 
 
 @dataclass(frozen=True)
 class Report:
     """What the checks found."""
 
-    findings: tuple[Finding, ...]
+    findings: tuple[Finding, ...]  # without those that are dismissed
     completeness: tuple[Completeness, ...]
+    dismissed: tuple[Dismissed, ...] = ()  # the newest first
+    checking: bool = False
+    """The checks are at work: this is what they found before, or nothing yet."""
 
 
 @dataclass(frozen=True)
-class TryOut:
-    """What a question gets here, and in the shop as it is."""
+class _State:
+    """What the findings depend on."""
 
-    question: str
-    here: tuple[Answer, ...]
-    shop: tuple[Answer, ...] | None  # None where the shop's module can't be read
-    shop_says: str  # why not, or where the module lies
-    changed: tuple[LookUp, ...]  # the answers that a customer would see change
+    revision: str
+    day: date
+    categories: frozenset[str]
+
+
+@dataclass(frozen=True)
+class _Checked:
+    """What every check found in one state."""
+
+    state: _State | None
+    findings: tuple[Finding, ...] = ()
+    completeness: tuple[Completeness, ...] = ()
 
 
 def report(ctx: Context, actor: Actor) -> Report:
-    """Run every check over the knowledge base as it is saved.
+    """What is wrong or missing in the knowledge base as it is saved.
 
     Raises:
         Denied: without `kb.view`.
     """
     require(actor, Permission.KB_VIEW)
     with read_shop(ctx) as connection:
-        facts = Facts(everything(connection), ctx.now(), _categories(connection))
-    return Report(findings(facts), completeness(facts))
+        checked, fresh = _checked(ctx, connection)
+        counting, dismissed = dismissing.split(connection, checked.findings)
+    return Report(counting, checked.completeness, dismissed, not fresh)
 
 
-def try_out(ctx: Context, actor: Actor, question: str) -> TryOut:
-    """Ask what is saved here, and what the shop's own module says today.
+def ids_with_findings(ctx: Context, connection: Connection) -> frozenset[int]:
+    """Entries in which a check found something that is not dismissed.
 
-    Args:
-        question: what a customer would type; at most 200 characters.
+    Where there is much to look at, of the state before, until the checks are done.
+    """
+    checked, _fresh = _checked(ctx, connection)
+    counting, _dismissed = dismissing.split(connection, checked.findings)
+    return frozenset(one.entry_id for one in counting)
+
+
+def refresh(ctx: Context) -> None:
+    """Run the checks now, however long they take, unless they ran for this state.
 
     Raises:
-        Denied: without `kb.view`.
-        Invalid: it is longer.
+        DeskError: the shop's database can't be read.
     """
-    require(actor, Permission.KB_VIEW)
-    if len(question) > MAX_QUESTION:
-        raise Invalid(
-            f"The question has {len(question):,} characters; at most {MAX_QUESTION} are asked.",
-            "Ask as a customer would: a colour, a fabric, an occasion.",
-        )
     with read_shop(ctx) as connection:
-        saved = from_rows(entry.row for entry in everything(connection))
-    here = ask(saved, question)
-    module = find_shop_module(ctx)
-    if module is None:
-        return TryOut(question, here, None, "The shop has no module of its own here.", ())
-    try:
-        if module.problem is not None:
-            raise module.problem
-        theirs = ask(read_file(module.path, module.data), question)
-    except DeskError as error:
-        return TryOut(question, here, None, error.message, ())
-    return TryOut(question, here, theirs, module.path, differing(theirs, here))
+        _check(ctx, connection, _state(ctx, connection))
+
+
+_known: OrderedDict[Path, _Checked] = OrderedDict()
+_at_work: set[Path] = set()
+_guard = threading.Lock()
+
+
+def _checked(ctx: Context, connection: Connection) -> tuple[_Checked, bool]:
+    """What the checks found, and whether it was in this very state."""
+    state = _state(ctx, connection)
+    before = _found_before(ctx)
+    if before.state == state:
+        return before, True
+    count = connection.scalar(select(func.count()).select_from(entries_table)) or 0
+    if count <= MUCH:
+        return _check(ctx, connection, state), True
+    _leave_to_a_thread(ctx)
+    return before, False
+
+
+def _state(ctx: Context, connection: Connection) -> _State:
+    return _State(revision(connection), ctx.now().date(), _categories(connection))
+
+
+def _found_before(ctx: Context) -> _Checked:
+    with _guard:
+        return _known.get(path_of_index(ctx), _Checked(None))
+
+
+def _check(ctx: Context, connection: Connection, state: _State) -> _Checked:
+    before = _found_before(ctx)
+    if before.state == state:
+        return before
+    facts = Facts(everything(connection), ctx.now(), state.categories)
+    checked = _Checked(state, findings(facts), completeness(facts))
+    with _guard:
+        _known[path_of_index(ctx)] = checked
+        _known.move_to_end(path_of_index(ctx))
+        while len(_known) > _KEPT:
+            _known.popitem(last=False)
+    return checked
+
+
+def _leave_to_a_thread(ctx: Context) -> None:
+    mine = path_of_index(ctx)
+    with _guard:
+        if mine in _at_work:
+            return
+        _at_work.add(mine)
+
+    def check() -> None:
+        try:
+            refresh(ctx)
+        except Exception:
+            log.warning("the checks could not be run", exc_info=True)
+        finally:
+            with _guard:
+                _at_work.discard(mine)
+
+    threading.Thread(target=check, name="quality-checks", daemon=True).start()
 
 
 def _categories(connection: Connection) -> frozenset[str]:

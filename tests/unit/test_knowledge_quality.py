@@ -66,6 +66,27 @@ _CASES = {
         {"occasions": {"job_interview": _ADVICE, "first_date": _ADVICE, "new-year": _ADVICE}},
         ("key-style", "new-year", "key", ""),
     ),
+    "near-duplicate": (
+        {
+            "style_advice": {
+                "fit": "Shoulders first, then the waist, and the length comes last of all.",
+                "layering": "Shoulders first, then the waist, and the length comes last indeed.",
+            }
+        },
+        ("near-duplicate", "layering", "text", "2"),
+    ),
+    "markup": (
+        {"fabric_pairing": "Rough <script>alert(1)</script> beside smooth."},
+        ("markup", "fabric_pairing", "text", ""),
+    ),
+    "invisible": (
+        {"fabric_pairing": "Rough beside\u200b smooth."},
+        ("invisible", "fabric_pairing", "text", ""),
+    ),
+    "hidden-key": (
+        {"occasions": {"job\u2060interview": _ADVICE}},
+        ("hidden-key", "job\u2060interview", "key", ""),
+    ),
     "never-read": (
         {"style_advice": {"fit": _ADVICE, "shoes": _ADVICE}},
         ("never-read", "shoes", "key", ""),
@@ -88,6 +109,41 @@ def test_what_nobody_touched_for_a_year_is_stale_and_a_day_less_is_not():
 
 def test_every_check_is_tried_here():
     assert {check.name for check in CHECKS} == {*_CASES, "stale"}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Sizes < 40 and > 36, a & b, 5<6 and R&D; <3",
+        "Wear it 👩‍👩‍👧 and می‌خواهم, naïve, שלום",
+        "Two lines,\n    laid out as code is.\n    ",
+    ],
+)
+def test_signs_that_only_look_like_markup_or_hidden_letters_are_left_alone(text):
+    assert told({"fabric_pairing": text}) == []
+
+
+def test_other_advice_in_the_same_words_is_no_duplicate_and_the_same_text_of_two_fabrics_is():
+    same = "Cool to the touch, dries fast, and wears well on long and warm days."
+    fabrics = {
+        name: {"description": same, "care": same, "best_for": "x", "characteristics": "y"}
+        for name in ("linen", "ramie")
+    }
+    colours = {
+        "navy": "Navy likes sand, white and camel; keep black away from it, and wear brown shoes.",
+        "rust": "Rust likes cream, moss and denim; it glows in the evening, so keep jewels small.",
+    }
+    found = told({"fabric_guide": fabrics, "color_matching": {"by_color": colours}})
+    near = [one for one in found if one[0] == "near-duplicate"]
+    assert [(key, field) for _check, key, field, _about in near] == [("ramie", "description")]
+
+
+def test_what_is_known_by_meaning_is_told_instead_of_what_is_alike_by_words():
+    document = {"style_advice": {"fit": _ADVICE, "layering": "Quite other words."}}
+    held = facts(document)
+    by_meaning = Facts(held.entries, held.now, alike=((3, 2, 0.93), (3, 99, 0.99)))
+    found = [one for one in findings(by_meaning) if one.check == "near-duplicate"]
+    assert [(one.key, one.about) for one in found] == [("layering", "2")]
 
 
 def test_gray_is_grey_and_a_word_inside_another_is_no_colour():
