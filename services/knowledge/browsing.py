@@ -20,8 +20,8 @@ from services.core.access import Actor, Permission, require
 from services.core.context import Context
 from services.core.databases import read_shop
 from services.knowledge.document import Kind
-from services.knowledge.entries import Entry, Filter, by_id, entry_of, everything
-from services.knowledge.quality import Facts, findings
+from services.knowledge.entries import Entry, Filter, by_id, entry_of
+from services.knowledge.inspecting import ids_with_findings
 from services.knowledge.releasing.published import (
     current_activation,
     unpublished,
@@ -81,13 +81,8 @@ def _chosen(
     if not only.with_findings:
         return ids
     # Whoever dismisses a finding leaves the revision as it is.
-    told = _ids_with_findings(ctx, connection)
+    told = ids_with_findings(ctx, connection)
     return [number for number in ids if number in told]
-
-
-def _ids_with_findings(ctx: Context, connection: Connection) -> frozenset[int]:
-    facts = Facts(everything(connection), ctx.now(), frozenset())
-    return frozenset(one.entry_id for one in findings(facts) if one.entry_id)
 
 
 def _find(
