@@ -1,4 +1,4 @@
-"""Copy change sets to the audit log, each exactly once.
+"""Copy change sets and what was published to the audit log, each exactly once.
 
 The knowledge base lives in the shop's database and the audit log in the desk's: no
 transaction spans both. The change set is the record; this carries it over, after the
@@ -20,6 +20,7 @@ from services.core import audit
 from services.core.access import Actor, ActorKind
 from services.core.context import Context
 from services.core.databases import read_shop, write_shop
+from services.knowledge.releasing.relaying import relay_activations
 from services.knowledge.sections import title_of
 
 log = logging.getLogger("desk")
@@ -28,7 +29,7 @@ _NAMED = 50
 
 
 def relay(ctx: Context) -> int:
-    """Tell the audit log of every change set it has not been told of.
+    """Tell the audit log of every change set and activation it has not been told of.
 
     A failure is logged and left for the next time: the change itself is already safe.
 
@@ -36,7 +37,7 @@ def relay(ctx: Context) -> int:
         How many were copied.
     """
     try:
-        return _relay(ctx)
+        return _relay(ctx) + relay_activations(ctx)
     except Exception:
         log.warning("change sets could not be copied to the audit log yet", exc_info=True)
         return 0

@@ -66,6 +66,46 @@ class Activation:
 
 
 @dataclass(frozen=True)
+class ReleasePage:
+    """One page of releases, newest first."""
+
+    releases: tuple[Release, ...]
+    total: int
+
+
+@dataclass(frozen=True)
+class ActivationPage:
+    """One page of activations, newest first."""
+
+    activations: tuple[Activation, ...]
+    total: int
+
+
+class ScheduleState(enum.StrEnum):
+    """Where a scheduled release stands; all but the first are final."""
+
+    WAITING = "waiting"
+    DONE = "done"
+    CANCELLED = "cancelled"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """A release that is to be made current at a time."""
+
+    id: int
+    release: int
+    due_at: datetime
+    author: str
+    made_at: datetime
+    state: ScheduleState
+    ended_at: datetime | None
+    problem: str | None  # why it failed, or what is to be known of how it was done
+    is_overdue: bool  # it should have been done minutes ago: is `services/publish.py --due` run?
+
+
+@dataclass(frozen=True)
 class AnswerChange:
     """A golden question that customers would be answered otherwise."""
 

@@ -1,0 +1,388 @@
+"""Make a release current, in one transaction; then write it for the shop.
+
+The database says what is current; the folder follows. Killed in between, the desk finds an
+activation that was not written, names it, and writes it at its next start or when asked.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, func, insert, select, update
+
+from db.knowledge import activations, releases
+from services.core import audit
+from services.core.access import Actor, ActorKind, Permission, require
+from services.core.context import Context
+from services.core.databases import read_shop, write_shop
+from services.core.errors import Conflict, DeskError, Invalid
+from services.knowledge.relay import relay
+from services.knowledge.releasing import archive, git
+from services.knowledge.releasing.archive import Member, publish_members
+from services.knowledge.releasing.folder import (
+    NAMES,
+    Contents,
+    Staged,
+    discard,
+    held,
+    read_contents,
+    stage,
+)
+from services.knowledge.releasing.folder import replace as put_in_place
+from services.knowledge.releasing.model import Activation, Folder, FolderState
+from services.knowledge.releasing.published import current_release
+from services.knowledge.releasing.standing import judge
+from services.knowledge.validation import MAX_REASON, text_problem
+
+log = logging.getLogger("desk")
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """A release that is to be current."""
+
+    data: bytes
+    document: dict[str, Any]
+    members: Sequence[Member]
+
+
+def sound_words(words: str, what: str, done: str) -> str:
+    """Notes or a reason as they are kept.
+
+    Args:
+        what: `notes` or `reason`.
+        done: what did not happen without them.
+
+    Raises:
+        Invalid: they are missing, too long, or hold what can't be shown.
+    """
+    words = words.strip()
+    if not words:
+        raise Invalid(
+            f"The {what} of a release can't be empty; nothing was {done}.",
+            "Say in a sentence what is new, for whoever looks at the list of releases.",
+        )
+    if len(words) > MAX_REASON or text_problem(words):
+        raise Invalid(
+            f"The {what} can't be kept: at most {MAX_REASON} characters, without control "
+            f"characters. Nothing was {done}.",
+            "Shorten it.",
+        )
+    return words
+
+
+def make_current(
+    ctx: Context, actor: Actor, number: int, reason: str, *, over_hand_edits: bool = False
+) -> Activation:
+    """Make a release current again, and write it for the shop. What is saved stays as it is.
+
+    Args:
+        reason: why; required.
+        over_hand_edits: replace what somebody changed by hand in the folder.
+
+    Raises:
+        Denied: without `kb.publish`.
+        Invalid: there is no such release, it is current already, or the reason is missing.
+        Conflict: the folder was changed by hand; nothing was changed.
+        Refused: the folder can't be written; nothing was changed.
+    """
+    require(actor, Permission.KB_PUBLISH)
+    reason = sound_words(reason, "reason", "changed")
+    wanted = wanted_release(ctx, number)
+
+    def record(connection: Connection) -> int:
+        require_not_current(connection, number)
+        return number
+
+    return activate(ctx, actor, wanted, record, reason, over=over_hand_edits)
+
+
+def require_not_current(connection: Connection, number: int) -> None:
+    """Refuse what would change nothing.
+
+    Raises:
+        Invalid: the release is current.
+    """
+    if current_release(connection) == number:
+        raise Invalid(
+            f"Release {number} is current already; nothing was changed.",
+            "If the folder does not hold it, write it again.",
+        )
+
+
+def wanted_release(ctx: Context, number: int) -> Wanted:
+    """A release as it was made.
+
+    Raises:
+        Invalid: there is no such release.
+    """
+    with read_shop(ctx) as connection:
+        return _wanted(connection, number)
+
+
+def _wanted(connection: Connection, number: int) -> Wanted:
+    return Wanted(
+        archive.data_of(connection, number),
+        archive.document_of(connection, number),
+        archive.members_of(connection, number),
+    )
+
+
+def activate(
+    ctx: Context,
+    by: Actor,
+    wanted: Wanted,
+    record: Callable[[Connection], int],
+    reason: str,
+    *,
+    over: bool = False,
+) -> Activation:
+    """Make a release current, for a caller who asked whether `by` may.
+
+    Everything that can be foreseen is looked at before: where the folder can't take the
+    release, nothing is changed at all.
+
+    Args:
+        record: called in the transaction; makes the release if it is new, gives its number,
+            or raises what speaks against it.
+        over: replace what was changed by hand.
+
+    Raises:
+        Conflict: the folder was changed by hand; nothing was changed.
+        Refused: the folder can't be written; nothing was changed.
+        what `record` raises.
+    """
+    path = ctx.settings.publish_dir
+    if path is None:
+        made = _write_down(ctx, by, wanted, record, reason)
+        relay(ctx)
+        return _one(ctx, made)
+    with held(path, ctx.settings.instance_dir):
+        seen, contents = _looked_at(ctx, path)
+        reason += _require_writable(seen, over=over)
+        staged = stage(path, contents, wanted.data, wanted.document)
+        try:
+            made = _write_down(ctx, by, wanted, record, reason)
+            relay(ctx)
+            return _bring(ctx, staged, made)
+        finally:
+            discard(staged)
+
+
+def _looked_at(ctx: Context, path: Path) -> tuple[Folder, Contents]:
+    contents = read_contents(path)
+    checkout = git.find(path)
+    if checkout is not None:
+        git.require_ready(checkout)
+    with read_shop(ctx) as connection:
+        return judge(connection, path, contents, is_git=checkout is not None), contents
+
+
+def _require_writable(seen: Folder, *, over: bool) -> str:
+    """Gives what is added to the reason."""
+    if seen.state is not FolderState.EDITED:
+        return ""
+    if not over:
+        raise Conflict(f"{seen.message} Nothing was published.", seen.hint)
+    name = seen.edited[0] if seen.edited else ""
+    return f" (over changes made by hand in {name})"
+
+
+def _write_down(
+    ctx: Context, by: Actor, wanted: Wanted, record: Callable[[Connection], int], reason: str
+) -> int:
+    path = ctx.settings.publish_dir
+    with write_shop(ctx) as connection:
+        number = record(connection)
+        publish_members(connection, wanted.members)
+        made = connection.scalar(
+            insert(activations)
+            .values(
+                release=number,
+                at=ctx.now(),
+                author_id=by.id,
+                author=by.name,
+                author_kind=by.kind.value,
+                reason=reason,
+                folder=None if path is None else str(path),
+            )
+            .returning(activations.c.id)
+        )
+    return int(made or 0)
+
+
+# --- the folder ---
+
+
+def write_again(ctx: Context, actor: Actor, *, over_hand_edits: bool = False) -> Activation:
+    """Write the current release for the shop, where the folder does not hold it.
+
+    Raises:
+        Denied: without `kb.publish`.
+        Invalid: no folder is named, or nothing was ever published.
+        Conflict: the folder was changed by hand; nothing was written.
+        Refused: the folder can't be written; it is as it was.
+    """
+    require(actor, Permission.KB_PUBLISH)
+    path = ctx.settings.publish_dir
+    if path is None:
+        raise Invalid(
+            "KB_PUBLISH_DIR names no folder; nothing was written.",
+            "Set it to the folder from which the shop reads fashion_kb.py.",
+        )
+    with read_shop(ctx) as connection:
+        if current_release(connection) is None:
+            raise Invalid("There is no release yet; nothing was written.", "Publish one.")
+    return _write_newest(ctx, path, over=over_hand_edits)
+
+
+def _write_newest(ctx: Context, path: Path, *, over: bool = False) -> Activation:
+    with held(path, ctx.settings.instance_dir):
+        seen, contents = _looked_at(ctx, path)
+        added = _require_writable(seen, over=over)
+        with read_shop(ctx) as connection:
+            row = connection.execute(_newest()).one()
+            if seen.state is FolderState.CURRENT:
+                return activation_of(row)
+            wanted = _wanted(connection, row.release)
+        staged = stage(path, contents, wanted.data, wanted.document)
+        if added:
+            with write_shop(ctx) as connection:
+                values = update(activations).where(activations.c.id == row.id)
+                connection.execute(values.values(reason=row.reason + added))
+        try:
+            return _bring(ctx, staged, row.id)
+        finally:
+            discard(staged)
+
+
+def finish(ctx: Context) -> Activation | None:
+    """Write for the shop what a killed desk had made current and not written any more.
+
+    For the start of the desk: what stands against it is told by `folder`, and never stops it.
+
+    Returns:
+        The activation that was written, or could not be; None when nothing was left to do.
+    """
+    path = ctx.settings.publish_dir
+    if path is None:
+        return None
+    try:
+        with read_shop(ctx) as connection:
+            row = connection.execute(_newest()).first()
+        if row is None or row.folder != str(path) or row.written_at or row.problem:
+            return None
+        try:
+            return _write_newest(ctx, path)
+        except DeskError as error:
+            return _ended(ctx, row.id, {"problem": str(error)})
+    except DeskError as error:
+        log.warning("the release that is current could not be written: %s", error)
+        return None
+
+
+def _newest() -> Any:
+    return select(activations).order_by(activations.c.id.desc()).limit(1)
+
+
+def _bring(ctx: Context, staged: Staged, made: int) -> Activation:
+    """Put the files in place, commit them, and write down what came of it. Never raises."""
+    values: dict[str, Any] = {"folder": str(staged.folder), "problem": None}
+    try:
+        put_in_place(staged)
+        values |= {"written_at": ctx.now(), "files": dict(staged.files)}
+        checkout = git.find(staged.folder)
+        if checkout is not None:
+            done = git.commit(checkout, NAMES, _message(ctx, made))
+            values |= {"commit_id": done.commit, "tag": done.tag}
+    except DeskError as error:
+        values["problem"] = str(error)
+    return _ended(ctx, made, values)
+
+
+def _message(ctx: Context, made: int) -> git.Message:
+    with read_shop(ctx) as connection:
+        both = select(activations, releases.c.notes, releases.c.digest).join(releases)
+        row = connection.execute(both.where(activations.c.id == made)).one()
+        earlier = (activations.c.release == row.release) & (activations.c.id < made)
+        again = connection.scalar(select(func.count()).select_from(activations).where(earlier))
+    title = f"Publish release {row.release} of the knowledge base"
+    tag = f"kb-release-{row.release}"
+    if again:
+        title = f"Make release {row.release} of the knowledge base current again"
+        tag = f"{tag}-again-{made}"
+    return git.Message(
+        title,
+        row.reason,
+        (("Knowledge-Release", str(row.release)), ("Knowledge-Digest", row.digest)),
+        row.author,
+        row.author_id,
+        ctx.settings.instance_id,
+        row.at,
+        tag,
+    )
+
+
+def _ended(ctx: Context, made: int, values: dict[str, Any]) -> Activation:
+    try:
+        with write_shop(ctx) as connection:
+            connection.execute(update(activations).where(activations.c.id == made).values(**values))
+            connection.execute(_passed_over(made))
+    except DeskError as error:
+        # The files stand: only that they do is not written down, which writing again mends.
+        log.warning("activation %s: what came of it could not be written down: %s", made, error)
+        return replace(_one(ctx, made), problem=str(error))
+    found = _one(ctx, made)
+    _note(ctx, found)
+    return found
+
+
+def _passed_over(made: int) -> Any:
+    open_ones = activations.c.written_at.is_(None) & activations.c.problem.is_(None)
+    before = (activations.c.id < made) & activations.c.folder.is_not(None)
+    said = "Another release was made current before this one was written."
+    return update(activations).where(open_ones & before).values(problem=said)
+
+
+def _note(ctx: Context, found: Activation) -> None:
+    with read_shop(ctx) as connection:
+        query = select(activations.c.author_id, activations.c.author_kind)
+        row = connection.execute(query.where(activations.c.id == found.id)).one()
+    where = f"Release {found.release} of the knowledge base"
+    audit.note(
+        ctx,
+        Actor(row.author_id, found.author, ActorKind(row.author_kind)),
+        "release.write",
+        ("release", str(found.release)),
+        f"{where} could not be written for the shop: {found.problem}"
+        if found.problem
+        else f"{where} was written to {found.folder}",
+        details={"commit": found.commit, "tag": found.tag},
+        outcome="failed" if found.problem else "done",
+    )
+
+
+def _one(ctx: Context, made: int) -> Activation:
+    with read_shop(ctx) as connection:
+        row = connection.execute(select(activations).where(activations.c.id == made)).one()
+    return activation_of(row)
+
+
+def activation_of(row: Any) -> Activation:
+    """A result row as an activation."""
+    return Activation(
+        row.id,
+        row.release,
+        row.at,
+        row.author,
+        row.reason,
+        row.written_at,
+        row.folder,
+        row.commit_id,
+        row.tag,
+        row.problem,
+    )
