@@ -75,7 +75,7 @@ def main() -> None:
             kb_sections.show_sections(ctx, actor, held)
     kb_where.keep()
     if actor.may(Permission.KB_EDIT):
-        kb_leave.warn_before_leaving(held.count)
+        kb_leave.watch_typing(held)
 
 
 main()

@@ -1,56 +1,46 @@
 """Unsaved edits of the knowledge base: kept by row id in the session, over pages and sections.
 
 A draft remembers the entry as the person saw it, so that a save can tell what they changed
-from what somebody else changed in the meantime.
+from what somebody else changed in the meantime. The same drafts lie on the server
+(`ui.kb_keeping`); here is what the page works with.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 
 import streamlit as st
 
 from services.knowledge.changes import Add, Change, Clash, Delete, Edit
+from services.knowledge.document import Kind
+from services.knowledge.drafting.keeping import new_id
+from services.knowledge.drafting.model import DraftSummary, EntryDraft, NewEntry, Unsaved
+from services.knowledge.drafting.placing import as_new
 from services.knowledge.entries import Entry
 from services.knowledge.validation import KEY, Problem
 
 _STATE = "kb_drafts"
 
-
-@dataclass
-class EntryDraft:
-    """What is unsaved in one entry."""
-
-    base: Entry
-    key: str
-    cells: dict[str, str]  # only those that differ from the base
-    deleted: bool = False
-
-    @property
-    def is_empty(self) -> bool:
-        """Whether it says what is stored."""
-        return not self.deleted and not self.cells and self.key == self.base.key
-
-    @property
-    def shown(self) -> dict[str, str]:
-        """All cells as the person has them now."""
-        return {**self.base.cells, **self.cells}
+WHOLE = "entry"
+"""The field of a clash over a whole entry: one deleted it, the other changed it."""
 
 
 @dataclass
-class NewEntry:
-    """An entry that is not saved yet."""
+class Server:
+    """What the server has of these drafts, and what else of this person's it has."""
 
-    ref: int
-    where: str  # pointer of the part it belongs to
-    section: str
-    key: str
-    cells: dict[str, str]
-
-    @property
-    def is_blank(self) -> bool:
-        """Whether nothing was written into it."""
-        return not self.key.strip() and not any(text.strip() for text in self.cells.values())
+    draft_id: str = field(default_factory=new_id)
+    account_id: str = ""
+    kept: dict[int, Unsaved] = field(default_factory=dict)  # as it was last written there
+    not_kept: str = ""  # why the last try failed, in words for a person
+    refused: dict[int, Unsaved] = field(default_factory=dict)  # too much for the server
+    try_again: datetime | None = None
+    offered: tuple[DraftSummary, ...] = ()
+    offered_at: datetime | None = None
+    put_off: set[str] = field(default_factory=set)  # offers that the person closed
+    runs: int = 0  # of the page; the browser tells by it that its text has arrived
 
 
 @dataclass
@@ -63,6 +53,7 @@ class Drafts:
     clashes: tuple[Clash, ...] = ()
     generation: int = 0  # of all widgets: a new one shows what the drafts say
     grid_generation: int = 0  # of the table alone: typing beside it must not lose the focus
+    server: Server = field(default_factory=Server)
 
     @property
     def generations(self) -> tuple[int, int]:
@@ -73,6 +64,17 @@ class Drafts:
     def count(self) -> int:
         """Entries with unsaved changes."""
         return len(self.entries) + sum(1 for one in self.new.values() if not one.is_blank)
+
+    @property
+    def unsaved(self) -> dict[int, Unsaved]:
+        """Every entry with unsaved changes, by number."""
+        return {**self.entries, **{n: one for n, one in self.new.items() if not one.is_blank}}
+
+    @property
+    def unkept(self) -> int:
+        """Entries whose unsaved changes the server does not have as they are now."""
+        kept = self.server.kept
+        return sum(1 for number, one in self.unsaved.items() if kept.get(number) != one)
 
     def count_in(self, wheres: set[str]) -> int:
         """The same, in these parts."""
@@ -87,21 +89,17 @@ class Drafts:
     def put(self, entry: Entry, name: str, value: str) -> None:
         """The person wrote this into a cell; `key` names the entry's key."""
         draft = self.entries.get(entry.id) or EntryDraft(entry, entry.key, {})
-        if name != KEY:
-            value = _line_ends(draft.base.cells.get(name, ""), value)
         if name == KEY:
-            draft.key = value
-        elif value == draft.base.cells.get(name, ""):
-            draft.cells.pop(name, None)
+            draft = replace(draft, key=value)
         else:
-            draft.cells[name] = value
+            stored = draft.base.cells.get(name, "")
+            draft = _with(draft, name, _line_ends(stored, value))
         self._keep(entry.id, draft)
 
     def mark(self, entry: Entry, *, deleted: bool) -> None:
         """The person deleted the entry, or took that back."""
         draft = self.entries.get(entry.id) or EntryDraft(entry, entry.key, {})
-        draft.deleted = deleted
-        self._keep(entry.id, draft)
+        self._keep(entry.id, replace(draft, deleted=deleted))
 
     def _keep(self, entry_id: int, draft: EntryDraft) -> None:
         if draft.is_empty:
@@ -117,10 +115,11 @@ class Drafts:
 
     def put_new(self, ref: int, name: str, value: str) -> None:
         """The person wrote this into a new entry."""
+        one = self.new[ref]
         if name == KEY:
-            self.new[ref].key = value
+            self.new[ref] = replace(one, key=value)
         else:
-            self.new[ref].cells[name] = value
+            self.new[ref] = replace(one, cells={**one.cells, name: value})
 
     def drop(self, number: int) -> None:
         """Take everything unsaved in this entry back."""
@@ -137,13 +136,26 @@ class Drafts:
         self.problems, self.clashes = (), ()
         self.generation += 1
 
+    def fill(self, found: Mapping[int, Unsaved]) -> None:
+        """Go on with what was unsaved elsewhere; what is here already stays as it is."""
+        for number, one in found.items():
+            if isinstance(one, EntryDraft) and number not in self.entries:
+                self.entries[number] = one
+                continue
+            held = self.new.get(number)
+            free = number < 0 and (held is None or held.is_blank)
+            ref = number if free else min([0, *self.new, *found]) - 1
+            new = one if isinstance(one, NewEntry) else as_new(one, ref)
+            self.new[ref] = replace(new, ref=ref)
+        self.generation += 1
+
     def edits(self) -> list[Change]:
         """What to save."""
         made: list[Change] = []
         for draft in self.entries.values():
             base = draft.base
             if draft.deleted:
-                made.append(Delete(base.id, base.version))
+                made.append(Delete(base.id, base.version, base.digest))
                 continue
             before = {name: base.cells.get(name, "") for name in draft.cells}
             renamed = draft.key != base.key
@@ -164,35 +176,59 @@ class Drafts:
         ]
         return made
 
-    def settle(self, clash: Clash, now: Entry | None, *, mine: bool) -> None:
-        """Resolve one clash: from now on `theirs` is what the person has seen.
+    def settle(
+        self, clash: Clash, now: Entry | None, *, mine: bool, text: str | None = None
+    ) -> None:
+        """Resolve one clash: from now on the person has seen `theirs` in this cell.
+
+        Only in this one: what else somebody changed in the entry is still asked about.
 
         Args:
             now: the entry as it is stored; None when it was deleted.
             mine: keep the person's own value, to be saved over theirs.
+            text: what to save instead, made of both.
         """
         draft = self.entries.pop(clash.entry_id, None)
         if draft is None:
             return
         if now is None:
             if mine and not draft.deleted:
-                ref = self.add(draft.base.section, draft.base.section, (), draft.key)
-                self.new[ref].cells = draft.shown
-            return
-        if not mine:
-            if clash.field == KEY:
-                draft.key = now.key
-            draft.cells.pop(clash.field, None)
-            draft.deleted = False
-        cells = {n: v for n, v in draft.cells.items() if v != now.cells.get(n, "")}
-        key = now.key if draft.key == draft.base.key else draft.key
-        self._keep(now.id, replace(draft, base=now, key=key, cells=cells))
+                ref = min(self.new, default=0) - 1
+                self.new[ref] = as_new(draft, ref)
+        elif clash.field == WHOLE or now.kind is not draft.base.kind:
+            cells = {n: v for n, v in draft.cells.items() if mine and v != now.cells.get(n, "")}
+            key = draft.key if mine and draft.key != draft.base.key else now.key
+            deleted = draft.deleted and mine
+            self._keep(now.id, EntryDraft(now, key, cells, deleted))
+        elif clash.field == KEY:
+            base = replace(draft.base, key=clash.theirs or now.key)
+            key = text if text is not None else draft.key if mine else base.key
+            self._keep(now.id, replace(draft, base=base, key=key))
+        else:
+            own = draft.cells.get(clash.field, "")
+            base = _seen(draft.base, clash.field, clash.theirs)
+            value = text if text is not None else own if mine else clash.theirs or ""
+            self._keep(now.id, _with(replace(draft, base=base), clash.field, value))
 
 
 def drafts() -> Drafts:
     """The unsaved edits of this session."""
     held: Drafts = st.session_state.setdefault(_STATE, Drafts())
     return held
+
+
+def _with(draft: EntryDraft, name: str, value: str) -> EntryDraft:
+    cells = {**draft.cells, name: value}
+    if value == draft.base.cells.get(name, ""):
+        del cells[name]
+    return replace(draft, cells=cells)
+
+
+def _seen(base: Entry, name: str, theirs: str | None) -> Entry:
+    if base.kind is Kind.TEXT:
+        return replace(base, body=theirs or "")
+    cells = {n: v for n, v in base.cells.items() if n != name}
+    return replace(base, body=cells if theirs is None else {**base.cells, name: theirs})
 
 
 def _where(entry: Entry) -> set[str]:

@@ -15,6 +15,7 @@ from services.knowledge.validation import KEY
 from ui import format as form
 from ui.kb_drafts import Drafts, drafts
 from ui.kb_grid import fold
+from ui.kb_keeping import keep_now
 from ui.kb_text import show_difference, show_text
 
 _ACTIONS = {"add": "added", "edit": "changed", "delete": "deleted"}
@@ -88,8 +89,10 @@ def _area(held: Drafts, entry: Entry | None, number: int, name: str, text: str, 
 
 
 def _sync(widget: str, value: str) -> None:
-    # The same cell may have been edited in the table since.
-    if st.session_state.get(widget) != value:
+    # The same cell may have been edited in the table since. A text with line ends of its own
+    # is the same in the browser, which knows only one kind: setting it would move the caret.
+    held = st.session_state.get(widget)
+    if not isinstance(held, str) or held != str(value).replace("\r\n", "\n"):
         st.session_state[widget] = value
 
 
@@ -103,6 +106,7 @@ def _typed(entry: Entry | None, number: int, name: str, widget: str) -> None:
     else:
         held.put(entry, name, value)
     held.grid_generation += 1
+    keep_now()
 
 
 def show_entry(part: Part, entry: Entry) -> None:

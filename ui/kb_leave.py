@@ -1,4 +1,6 @@
-"""Have the browser ask before a tab with unsaved changes is closed or reloaded."""
+"""What the browser does while one writes: it sends texts as they are typed, and asks before
+it closes or reloads a page of which the server lacks something.
+"""
 
 from __future__ import annotations
 
@@ -7,11 +9,16 @@ from pathlib import Path
 import streamlit as st
 from streamlit.components.v1 import declare_component
 
+from ui.kb_drafts import Drafts
+
 # Files of our own rather than a script in the page: the desk's content policy allows only those.
-_guard = declare_component("kb_leaving", path=str(Path(__file__).parent / "kb_leaving"))
+_typing = declare_component("kb_typing", path=str(Path(__file__).parent / "kb_typing"))
 
 
-def warn_before_leaving(unsaved: int) -> None:
-    """Ask while something is unsaved; takes no room on the page."""
-    with st.container(height=1, border=False, key="kb_leaving"):
-        _guard(unsaved=unsaved, key="kb_leaving_guard", default=None)
+def watch_typing(held: Drafts) -> None:
+    """Drawn at the end of every run; takes no room on the page."""
+    held.server.runs += 1
+    with st.container(height=1, border=False, key="kb_typing"):
+        # Its key is no secret and its answer is never read: whatever a hand-made message
+        # says in its name, nothing comes of it.
+        _typing(unkept=held.unkept, run=held.server.runs, key="kb_typing_frame", default=None)

@@ -10,7 +10,15 @@ from services.knowledge import entries
 from services.knowledge.entries import Entry, EntryPage, PartSummary, SectionSummary
 from services.knowledge.sections import Part, Shape, pointer
 from ui import format as form
-from ui import kb_entry, kb_grid, kb_transfer, kb_unsaved, kb_where
+from ui import (
+    kb_entry,
+    kb_grid,
+    kb_merge,
+    kb_presence,
+    kb_transfer,
+    kb_unsaved,
+    kb_where,
+)
 from ui.kb_drafts import Drafts
 
 PAGE_SIZES = (50, 100)
@@ -100,7 +108,10 @@ def show_section(
         chosen = choose_part(summary)
     if chosen is None:
         return
-    st.caption(form.plain(chosen.part.about))
+    with st.container(horizontal=True, gap="small", key="kb_about"):
+        st.caption(form.plain(chosen.part.about), width="stretch")
+        if actor.may(Permission.KB_EDIT):
+            kb_presence.show_others(chosen.part.pointer, kb_where.opened())
     if chosen.part.shape is Shape.TEXT:
         show_single(ctx, actor, held, chosen.part)
     else:
@@ -143,6 +154,7 @@ def show_single(ctx: Context, actor: Actor, held: Drafts, part: Part) -> None:
             with st.container(border=True):
                 kb_entry.show_entry(part, entry)
     elif entry is not None:
+        kb_merge.show_moved_on(ctx, entry, held)
         kb_entry.edit_entry(part, entry, held)
     else:
         ref = next((n.ref for n in held.new.values() if n.where == part.pointer), None)
@@ -223,6 +235,7 @@ def show_rows(ctx: Context, held: Drafts, part: Part, page: EntryPage, *, may_ed
     elif may_edit:
         kb_grid.show_editor(part, page.entries, held, ctx.now())
         kb_unsaved.show_problems_of(part, held)
+        kb_merge.show_moved_in(ctx, page.entries, held)
     else:
         kb_grid.show_table(part, page.entries, ctx.now())
 
@@ -290,6 +303,7 @@ def show_opened(ctx: Context, actor: Actor, held: Drafts, part: Part, opened: En
             st.caption("This entry is deleted when you save.")
             _delete_button(held, opened, "Keep it after all")
         else:
+            kb_merge.show_moved_on(ctx, opened, held)
             kb_entry.edit_entry(part, opened, held)
             _delete_button(held, opened, "Delete this entry")
     show_past(ctx, actor, part, opened)

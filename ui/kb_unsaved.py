@@ -7,21 +7,25 @@ import streamlit as st
 from services.core.access import Actor
 from services.core.context import Context
 from services.core.errors import DeskError
-from services.knowledge import changes, entries
-from services.knowledge.changes import Clash, EditConflict
+from services.knowledge import changes
+from services.knowledge.changes import EditConflict, NothingToSave
 from services.knowledge.ledger import ChangeSet
-from services.knowledge.sections import Part, part_at, part_of_entry, title_of
-from services.knowledge.validation import KEY, MAX_REASON, NotValid, Problem
+from services.knowledge.sections import Part
+from services.knowledge.validation import MAX_REASON, NotValid, Problem
 from ui import format as form
+from ui import kb_keeping
 from ui.kb_drafts import Drafts
-from ui.kb_entry import field_title
 from ui.kb_grid import fold
-from ui.kb_text import show_difference, show_text
+from ui.kb_listing import place_of, show_list, title_of_cell
+from ui.kb_merge import show_clashes
+from ui.kb_offer import show_offer
 from ui.messages import say_after_rerun, show_error
 
 
 def show_bar(ctx: Context, actor: Actor, held: Drafts) -> None:
-    """How much is unsaved, with Save and Discard; nothing when nothing is."""
+    """How much is unsaved, with Save and Discard; and what waits from elsewhere."""
+    kb_keeping.keep(ctx, actor, held)
+    show_offer(ctx, actor, held)
     # The place is always there: were it to come and go, everything below would be drawn
     # anew and the cell one is writing in would lose the focus.
     place = st.empty()
@@ -29,12 +33,7 @@ def show_bar(ctx: Context, actor: Actor, held: Drafts) -> None:
         return
     with place.container(border=True, key="kb_unsaved"):
         with st.container(horizontal=True, vertical_alignment="center", gap="small"):
-            st.markdown(
-                f":material/edit: **{form.plural(held.count, 'unsaved change')}**",
-                width="stretch",
-                help="Kept while you move around in this tab and stay signed in. "
-                "Closing or reloading the tab loses them; the browser asks first.",
-            )
+            _show_count(held)
             reason = st.text_input(
                 "Reason",
                 placeholder="Reason (optional)",
@@ -56,9 +55,25 @@ def show_bar(ctx: Context, actor: Actor, held: Drafts) -> None:
         if held.problems:
             _show_problems(held)
         if held.clashes:
-            _show_clashes(ctx, actor, held)
+            show_clashes(ctx, actor, held)
         with st.expander("What is unsaved", key="kb_unsaved_list"):
-            _list(held)
+            show_list(held, lambda number: _take_back(held, number))
+
+
+def _show_count(held: Drafts) -> None:
+    unkept = held.unkept
+    with st.container(width="stretch", gap=None):
+        st.markdown(
+            f":material/edit: **{form.plural(held.count, 'unsaved change')}**",
+            help="Not all of it is on the server: see below."
+            if unkept
+            else "Kept on the server as you type: after a closed tab, a lost connection or a "
+            "restart, your next visit offers them. Nobody else sees them before you save.",
+        )
+        if unkept:
+            which = "They are" if unkept == held.count else f"{form.number(unkept)} of them are"
+            why = form.plain(held.server.not_kept) or "The server is asked again in a moment."
+            st.caption(f":orange[{which} in this tab alone, so leave it open.] {why}")
 
 
 def _discard(held: Drafts) -> None:
@@ -73,36 +88,32 @@ def _take_back(held: Drafts, number: int) -> None:
 
 def _save(ctx: Context, actor: Actor, held: Drafts, reason: str) -> None:
     held.problems, held.clashes = (), ()
+    named = kb_keeping.named(ctx, actor, held)
     try:
-        done = changes.save(ctx, actor, held.edits(), reason)
+        done = changes.save(ctx, actor, held.edits(), reason, change_set_id=named)
     except NotValid as error:
         held.problems = error.problems
     except EditConflict as error:
         held.clashes = error.clashes
+    except NothingToSave:
+        _done(ctx, actor, held, "Nothing to save: the knowledge base already says exactly this.")
     except DeskError as error:
         show_error(error)
     else:
-        held.clear()
-        say_after_rerun(" ".join((_said(done), *done.notes)))
-        st.rerun()
+        _done(ctx, actor, held, " ".join((_said(done), *done.notes)))
+
+
+def _done(ctx: Context, actor: Actor, held: Drafts, said: str) -> None:
+    held.clear()
+    kb_keeping.keep(ctx, actor, held)
+    say_after_rerun(said)
+    st.rerun()
 
 
 def _said(done: ChangeSet) -> str:
     counts = (("added", done.added), ("changed", done.edited), ("deleted", done.deleted))
     told = ", ".join(f"{count} {what}" for what, count in counts if count)
     return f"Saved: {told or 'nothing'}."
-
-
-def _place(section: str, key: str) -> str:
-    place = title_of(section) if section else "Knowledge base"
-    return f"{form.plain(place)} / **{form.plain(key) or 'no key'}**"
-
-
-def _title(section: str, key: str, name: str) -> str:
-    part = part_of_entry(section, key) or part_at(section)
-    if part is not None:
-        return field_title(part, name)
-    return {"entry": "the whole entry", KEY: "Key"}.get(name, name.capitalize())
 
 
 def _show_problems(held: Drafts) -> None:
@@ -126,100 +137,8 @@ def show_problems_of(part: Part, held: Drafts) -> None:
 
 
 def _show_problem(problem: Problem, *, with_place: bool = True) -> None:
-    title = form.plain(_title(problem.section, problem.key, problem.field))
+    title = form.plain(title_of_cell(problem.section, problem.key, problem.field))
     key = f"**{form.plain(problem.key) or 'no key'}**"
-    place = _place(problem.section, problem.key) if with_place else f":material/warning: {key}"
+    place = place_of(problem.section, problem.key) if with_place else f":material/warning: {key}"
     message = form.plain(problem.message)
     st.markdown(f"- {place}, {title}: {message}" if with_place else f"{place}, {title}: {message}")
-
-
-def _show_clashes(ctx: Context, actor: Actor, held: Drafts) -> None:
-    who = form.plain(held.clashes[0].who or "Somebody else")
-    st.warning(
-        "Nothing of yours was saved. Choose for each cell, then save again.",
-        title=f"{who} changed the same while you were editing",
-        icon=":material/group:",
-    )
-    for index, clash in enumerate(held.clashes):
-        with st.container(border=True, key=f"kb_clash_{index}"):
-            _show_clash(ctx, actor, held, index, clash)
-
-
-def _show_clash(ctx: Context, actor: Actor, held: Drafts, index: int, clash: Clash) -> None:
-    title = form.plain(_title(clash.section, clash.key, clash.field))
-    st.markdown(f"{_place(clash.section, clash.key)}, {title}")
-    base, theirs, mine = st.columns(3)
-    with base:
-        st.caption("As you first saw it")
-        show_text(clash.base or "")
-    with theirs:
-        when = f", {form.age(clash.at, ctx.now())}" if clash.at else ""
-        st.caption(f"Theirs ({form.plain(clash.who)}{when})")
-        if clash.theirs is None:
-            st.caption("(deleted)")
-        else:
-            show_difference(clash.base, clash.theirs)
-    with mine:
-        st.caption("Yours")
-        if clash.mine is None:
-            st.caption("(deleted)")
-        else:
-            show_difference(clash.base, clash.mine)
-    with st.container(horizontal=True, gap="small"):
-        for label, keep in (("Keep theirs", False), ("Keep mine", True)):
-            st.button(
-                label,
-                key=f"kb_clash_{index}_{'mine' if keep else 'theirs'}",
-                on_click=_settle,
-                args=(ctx, actor, held, clash, keep),
-            )
-
-
-def _settle(ctx: Context, actor: Actor, held: Drafts, clash: Clash, mine: bool) -> None:
-    fold(held)
-    now = entries.several(ctx, actor, [clash.entry_id]).get(clash.entry_id)
-    held.settle(clash, now, mine=mine)
-    held.clashes = tuple(other for other in held.clashes if other != clash)
-    held.generation += 1
-
-
-def _list(held: Drafts) -> None:
-    with st.container(gap="xsmall"):
-        _list_edited(held)
-        _list_new(held)
-
-
-def _list_edited(held: Drafts) -> None:
-    for number, draft in held.entries.items():
-        base = draft.base
-        _head(held, number, _place(base.section, base.key), "deleted" if draft.deleted else "")
-        if draft.deleted:
-            continue
-        if draft.key != base.key:
-            show_difference(base.key, draft.key)
-        for name, value in draft.cells.items():
-            if len(base.cells) > 1:
-                st.caption(form.plain(_title(base.section, base.key, name)))
-            show_difference(base.cells.get(name, ""), str(value))
-
-
-def _list_new(held: Drafts) -> None:
-    for number, one in held.new.items():
-        if not one.is_blank:
-            _head(held, number, _place(one.section, one.key), "new")
-            for text in one.cells.values():
-                if text:
-                    show_difference(None, text)
-
-
-def _head(held: Drafts, number: int, place: str, mark: str) -> None:
-    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
-        st.markdown(f"{place} {mark}", width="stretch")
-        st.button(
-            "Take back",
-            key=f"kb_back_{number}",
-            type="tertiary",
-            icon=":material/undo:",
-            on_click=_take_back,
-            args=(held, number),
-        )

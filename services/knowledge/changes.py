@@ -103,6 +103,10 @@ class EditConflict(Conflict):
         self.clashes = clashes
 
 
+class NothingToSave(Invalid):
+    """The knowledge base already says exactly this."""
+
+
 def save(
     ctx: Context,
     actor: Actor,
@@ -127,7 +131,8 @@ def save(
         Denied: without `kb.edit`.
         NotValid: some cells can't be saved; lists all of them.
         EditConflict: the same cells were changed by somebody else; lists all of them.
-        Invalid: there is nothing to save, or an edit names no entry.
+        NothingToSave: the knowledge base already says all of it.
+        Invalid: an edit names no entry, or the reason can't be stored.
     """
     require(actor, Permission.KB_EDIT)
     reason = sound_reason(reason)
@@ -192,7 +197,7 @@ class _Desk:
         if self._clashes:
             raise EditConflict(tuple(self._clashes))
         if self._ledger.is_empty:
-            raise Invalid(
+            raise NothingToSave(
                 "There is nothing to save: the knowledge base already says exactly this.",
                 "Change something first.",
             )
