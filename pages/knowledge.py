@@ -68,7 +68,7 @@ def main() -> None:
         elif view == kb_where.QUALITY:
             kb_quality.show_quality(ctx, actor)
         elif view == kb_where.TRY:
-            kb_try.show_try(ctx, actor)
+            kb_try.show_try(ctx, actor, held)
         elif view == kb_where.TRANSFER:
             kb_transfer.show_transfer(ctx, actor)
         else:
