@@ -14,8 +14,8 @@ from zlib import crc32
 
 from services.knowledge.entries import TEXT, Entry
 from services.knowledge.quality.model import Alike, Facts, Finding, found
+from services.knowledge.searching.folding import fold
 from services.knowledge.sections import title_of
-from services.knowledge.validation import plain_letters
 
 WORDS = 10
 """A shorter text may well stand in two places."""
@@ -78,7 +78,7 @@ def by_words(facts: Facts) -> list[Alike]:
 
 
 def _words(text: str) -> list[str]:
-    return _WORD.findall(plain_letters(text))
+    return _WORD.findall(fold(text))
 
 
 def _runs(words: Sequence[str], codes: dict[str, int]) -> set[int]:
@@ -98,7 +98,7 @@ def _runs(words: Sequence[str], codes: dict[str, int]) -> set[int]:
 
 
 def _likely(shared: Counter[int], runs: set[int]) -> Iterator[int]:
-    enough = max(1, len(runs) // 3)
+    enough = max(2, len(runs) // 3)
     return (other for other, count in shared.most_common(_RUN) if count >= enough)
 
 

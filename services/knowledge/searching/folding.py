@@ -32,6 +32,8 @@ _LETTERS = _Letters()
 
 def fold(text: str) -> str:
     """A text without case, accents and width; the same as `plain_letters`, letter by letter."""
+    if text.isascii() and "\x00" not in text:
+        return text.lower()  # the same, and faster
     return text.translate(_LETTERS)
 
 
