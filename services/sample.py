@@ -26,7 +26,7 @@ from services.core.access import (
 )
 from services.core.context import Context, open_context
 from services.core.errors import EXIT_DONE, EXIT_USAGE, Invalid, Refused, describe, exit_code
-from services.knowledge import transfer
+from services.knowledge.exchange import applying
 from services.protection.model import PROTECTION_LOCK
 from services.shop.attach import attach
 from services.shop.sample import site
@@ -174,9 +174,9 @@ def _move_aside(ctx: Context, actor: Actor) -> Path:
 def _fill_knowledge(ctx: Context) -> None:
     author = system_actor(AUTHOR)
     module = ctx.settings.shop_kb_module
-    plan = transfer.preview(ctx, author, module.name, module.read_bytes())
-    if not plan.merge.is_empty:  # else a build that was killed had come so far
-        transfer.apply_import(ctx, author, plan, reason="The sample shop's own advice")
+    plan = applying.preview(ctx, author, module.name, module.read_bytes())
+    if not plan.is_empty:  # else a build that was killed had come so far
+        applying.apply_import(ctx, author, plan, reason="The sample shop's own advice")
 
 
 def _marked(ctx: Context) -> SampleShop:

@@ -24,7 +24,7 @@ from services.core.context import open_context
 from services.core.errors import DeskError
 from services.core.loading import load_settings
 from services.core.settings import PROJECT_ROOT
-from services.knowledge import transfer
+from services.knowledge.exchange import applying
 from services.shop.attach import attach
 from tests.e2e import access, shop
 from tests.e2e.conftest import (
@@ -68,8 +68,8 @@ def make_history(home: Path, root: Path, store: dict[str, Any]) -> None:
     ctx = open_context(settings)
     attach(ctx)
     module = settings.shop_kb_module
-    plan = transfer.preview(ctx, system_actor("setup"), module.name, module.read_bytes())
-    transfer.apply_import(ctx, system_actor("setup"), plan, reason="First import")
+    plan = applying.preview(ctx, system_actor("setup"), module.name, module.read_bytes())
+    applying.apply_import(ctx, system_actor("setup"), plan, reason="First import")
     vectors, aside = root / "vector_db", root / "vector_db.aside"
     vectors.rename(aside)  # reading them out takes longer than all the rest
     database = root / "instance" / "insightshop.db"

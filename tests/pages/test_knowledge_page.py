@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import sqlite3
 from contextlib import closing
-from pathlib import Path
 
 import pytest
 import streamlit as st
 
 from services.core import audit
 from services.core.access import system_actor
-from services.knowledge import changes, entries, history, transfer
+from services.knowledge import changes, entries, history
 from services.knowledge.changes import Edit
 from services.knowledge.document import canonical
-from services.knowledge.writing import to_module
 from tests.knowledge_base import load, small_kb
 from tests.pages.people import (
     browser_with,
@@ -255,7 +253,7 @@ def test_those_who_only_read_have_no_editor_and_no_buttons(ctx, reader_app):
     assert "kb_grid" not in app.session_state
     app.segmented_control(key="view").set_value("transfer").run()
     assert not app.file_uploader
-    assert len(app.get("download_button")) == 2
+    assert len(app.get("download_button")) == 5
 
 
 def test_a_readers_hand_made_drafts_are_never_saved(ctx, reader_app):
@@ -267,67 +265,6 @@ def test_a_readers_hand_made_drafts_are_never_saved(ctx, reader_app):
     reader_app.run()
     assert not [b for b in reader_app.button if b.key == "kb_save"]
     assert colours(ctx) == small_kb()["color_matching"]["by_color"]
-
-
-def upload(app, name, data):
-    app.segmented_control(key="view").set_value("transfer").run()
-    return app.file_uploader[0].upload(name, data).run()
-
-
-def test_a_file_is_previewed_then_imported(ctx, editor_app):
-    app = upload(editor_app, "fashion_kb.py", to_module({"dress_codes": {"casual": "Relaxed."}}))
-    assert "**1** new" in said(app)
-    assert "dress_codes" not in entries.document(ctx.shop)
-    app.button(key="kb_import_do").click().run()
-    assert entries.document(ctx.shop)["dress_codes"] == {"casual": "Relaxed."}
-
-
-def test_replacing_everything_waits_for_the_typed_word(ctx, editor_app):
-    app = upload(editor_app, "kb.json", b'{"fabric_pairing": "Alone."}')
-    app.radio(key="kb_import_mode").set_value("replace").run()
-    assert app.button(key="kb_import_do").disabled
-    app.text_input(key="kb_import_typed").set_value("replace").run()
-    app.button(key="kb_import_do").click().run()
-    assert entries.document(ctx.shop) == {"fabric_pairing": "Alone."}
-
-
-@pytest.mark.parametrize(
-    ("name", "data", "told"),
-    [
-        ("kb.py", b"FASHION_KNOWLEDGE_BASE = {'a': true}", "breaks the module"),
-        ("kb.py", b"FASHION_KNOWLEDGE_BASE = {'a': eval('1')}", "calls a function"),
-        ("kb.json", b'{"occasions": {"a": 1}, "dress_codes": []}', "/dress_codes: expected"),
-        ("kb.py", b"x" * 6_000_000, "too large"),
-    ],
-)
-def test_a_bad_file_is_refused_on_the_page_and_nothing_changes(ctx, editor_app, name, data, told):
-    app = upload(editor_app, name, data)
-    assert told in messages(app)
-    assert "Nothing was imported" in messages(app)
-    assert entries.document(ctx.shop) == small_kb()
-
-
-def test_an_import_that_comes_too_late_offers_a_new_preview(ctx, editor_app):
-    app = upload(editor_app, "kb.json", b'{"dress_codes": {"casual": "Relaxed."}}')
-    write(ctx, "navy", "Theirs.")
-    app.button(key="kb_import_do").click().run()
-    assert "changed since this preview" in messages(app)
-    app.button(key="kb_import_again").click().run()
-    app.button(key="kb_import_do").click().run()
-    assert entries.document(ctx.shop)["dress_codes"] == {"casual": "Relaxed."}
-
-
-def test_an_empty_knowledge_base_offers_the_shops_own_module(ctx, desk):
-    load(ctx, {})
-    path = Path(ctx.settings.shop_kb_module)
-    path.parent.mkdir()
-    path.write_bytes(to_module(small_kb()))
-    with browser_with(token_of("admin")):
-        app = open_app("knowledge")
-        assert "The knowledge base is empty" in messages(app)
-        app.button(key="kb_import_shop").click().run()
-        app.button(key="kb_import_do").click().run()
-    assert transfer.canonical_json(ctx.shop) == canonical(small_kb())
 
 
 def test_markup_in_texts_and_keys_is_shown_as_text_everywhere(ctx, desk):

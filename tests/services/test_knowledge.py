@@ -14,6 +14,8 @@ from services.core.errors import Broken, Denied, Misconfigured
 from services.knowledge import changes, entries, history, transfer
 from services.knowledge.changes import Add, Delete, Edit
 from services.knowledge.document import Kind, Row, canonical, from_rows, to_rows
+from services.knowledge.exchange import exporting
+from services.knowledge.exchange.model import Format
 from services.knowledge.sections import SECTIONS, Shape, path_of, pointer
 from services.knowledge.wording import Mark, compare
 from tests.knowledge_base import COLOURS, DOCUMENTS, load, named, small_kb, state
@@ -96,8 +98,7 @@ def test_nobody_reads_without_the_permission(ctx, shop, nobody):
         lambda: entries.page(ctx, nobody, COLOURS),
         lambda: entries.entry(ctx, nobody, 1),
         lambda: history.recent(ctx, nobody),
-        lambda: transfer.export_json(ctx, nobody),
-        lambda: transfer.export_module(ctx, nobody),
+        lambda: exporting.export(ctx, nobody, Format.JSON),
     ):
         with pytest.raises(Denied):
             call()
@@ -122,7 +123,7 @@ def test_history_tells_before_and_after_of_each_cell_and_of_earlier_entries(
     page = history.recent(ctx, editor, rows=2)
     assert page.total == 4
     assert [(s.added, s.edited, s.deleted) for s in page.change_sets] == [(1, 0, 0), (0, 0, 1)]
-    assert history.details(ctx, editor, page.change_sets[0].id)[0].key == "navy"
+    assert history.details(ctx, editor, page.change_sets[0].id).changes[0].key == "navy"
 
 
 def test_a_missing_shop_and_missing_tables_are_said_in_words(ctx, editor):

@@ -10,9 +10,10 @@ import pytest
 
 from services.core import audit
 from services.core.errors import Conflict, Denied, Invalid, Transient
-from services.knowledge import changes, entries, history, relay, transfer
+from services.knowledge import changes, entries, history, relay
 from services.knowledge.changes import Add, Delete, Edit, EditConflict
 from services.knowledge.document import canonical
+from services.knowledge.exchange import applying
 from services.knowledge.validation import MAX_TEXT, NotValid
 from tests.knowledge_base import COLOURS, FABRICS, load, named, small_kb, state
 
@@ -228,7 +229,7 @@ def test_only_editors_and_administrators_may_save(request, ctx, shop, role):
     with pytest.raises(Denied):
         changes.save(ctx, actor, [Add(COLOURS, "teal", {"text": "Teal."})])
     with pytest.raises(Denied):
-        transfer.preview(ctx, actor, "kb.json", b"{}")
+        applying.preview(ctx, actor, "kb.json", b"{}")
     assert state(ctx) == canonical(small_kb())
 
 

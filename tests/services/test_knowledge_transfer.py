@@ -5,19 +5,17 @@ from __future__ import annotations
 import json
 
 import pytest
-from hypothesis import HealthCheck, example, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from services.core import audit
-from services.core.errors import Conflict, Denied, Invalid
-from services.knowledge import changes, entries, history, transfer
-from services.knowledge.changes import Add
-from services.knowledge.comparing import Mode
+from services.core.errors import Denied
+from services.knowledge import transfer
 from services.knowledge.document import canonical
+from services.knowledge.exchange import applying
 from services.knowledge.reading import read_file
 from services.knowledge.shapes import NotImportable
 from services.knowledge.writing import to_module
-from tests.knowledge_base import DOCUMENTS, load, named, small_kb, state
+from tests.knowledge_base import DOCUMENTS, load, small_kb, state
 
 HEAD = b"FASHION_KNOWLEDGE_BASE = "
 COLOURS = "/color_matching/by_color"
@@ -108,16 +106,13 @@ BAD = {
 
 
 @pytest.mark.parametrize("case", BAD, ids=list(BAD))
-def test_a_file_that_is_not_what_it_says_is_refused_with_its_place(ctx, shop, editor, case):
+def test_a_file_that_is_not_what_it_says_is_refused_with_its_place(case):
     name, data, said, hinted = BAD[case]
-    load(ctx)
     with pytest.raises(NotImportable) as caught:
-        transfer.preview(ctx, editor, name, data)
+        read_file(name, data)
     assert said in caught.value.message
     assert hinted in f"{caught.value}"
     assert "Nothing was imported" in caught.value.message
-    assert state(ctx) == canonical(small_kb())
-    assert history.recent(ctx, editor).total == 1
 
 
 def test_a_module_is_read_and_never_run(ctx, shop, editor, tmp_path):
@@ -129,8 +124,8 @@ def test_a_module_is_read_and_never_run(ctx, shop, editor, tmp_path):
         + b"{'occasions': {'casual': 'Relaxed.'}}\n"
         + b"def get(key: str) -> str:\n    return FASHION_KNOWLEDGE_BASE['occasions'][key]\n"
     )
-    plan = transfer.preview(ctx, editor, "fashion_kb.py", data)
-    assert [change.key for change in plan.merge.new] == ["casual"]
+    plan = applying.preview(ctx, editor, "fashion_kb.py", data)
+    assert [item.key for item in plan.items] == ["casual"]
     assert victim.exists()
 
 
@@ -182,126 +177,6 @@ STORABLE = st.text(
 )
 
 
-@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@example({"new": {"": 2**63, "one": 1.0, "none": None, "small": 1e-7}})
-@given(
-    st.fixed_dictionaries(
-        {},
-        optional={
-            "color_matching": st.fixed_dictionaries(
-                {}, optional={"by_color": st.dictionaries(STORABLE, STORABLE, max_size=4)}
-            ),
-            "fabric_guide": st.dictionaries(
-                STORABLE, st.dictionaries(STORABLE, STORABLE, max_size=3), max_size=3
-            ),
-            "new": st.dictionaries(STORABLE, st.none() | st.integers() | STORABLE, max_size=3),
-        },
-    )
-)
-def test_export_and_import_again_changes_nothing_for_any_content(ctx, shop, admin, document):
-    load(ctx, document)
-    for export in (transfer.export_json(ctx, admin), transfer.export_module(ctx, admin)):
-        plan = transfer.preview(ctx, admin, export.name, export.data)
-        assert plan.merge.is_empty
-        assert plan.replace.is_empty
-    assert state(ctx) == canonical(document)
-
-
-def test_the_real_knowledge_base_goes_out_and_in_without_a_change(
-    ctx, real_shop, shared_shop, admin
-):
-    data = (shared_shop / "kb.json").read_bytes()
-    plan = transfer.preview(ctx, admin, "kb.json", data)
-    assert (len(plan.merge.new), plan.notes) == (101, ())
-    transfer.apply_import(ctx, admin, plan)
-    assert state(ctx) == canonical(json.loads(data))
-    exported = transfer.export_module(ctx, admin)
-    assert '"basics": """\nColor coordination' in exported.data.decode()
-    again = transfer.preview(ctx, admin, exported.name, exported.data)
-    assert again.replace.is_empty
-    assert again.merge.unchanged == 101
-
-
-def test_a_merge_adds_and_changes_and_leaves_the_rest(ctx, shop, editor):
-    load(ctx)
-    file = {
-        "color_matching": {"by_color": {"teal": "Teal likes sand.", "navy": "New."}},
-        "fabric_guide": {"linen": {"care": "Cold."}},
-        "dress_codes": {"casual": "Relaxed."},
-    }
-    plan = transfer.preview(ctx, editor, "kb.json", json.dumps(file).encode())
-    assert {c.key for c in plan.merge.new} == {"teal", "casual"}
-    assert {c.key: (c.before, c.after) for c in plan.merge.changed} == {
-        "navy": ({"text": "Navy likes sand and white."}, {"text": "New."}),
-        "linen": (
-            small_kb()["fabric_guide"]["linen"],
-            {**small_kb()["fabric_guide"]["linen"], "care": "Cold."},
-        ),
-    }
-    assert plan.merge.removed == ()
-    done = transfer.apply_import(ctx, editor, plan, reason="season")
-    assert (done.kind, done.added, done.edited, done.deleted) == ("import", 2, 2, 0)
-    wanted = small_kb()
-    wanted["color_matching"]["by_color"] |= file["color_matching"]["by_color"]
-    wanted["fabric_guide"]["linen"]["care"] = "Cold."
-    held = entries.document(ctx.shop)
-    assert {**wanted, "dress_codes": file["dress_codes"]} == held
-    assert list(held)[2:5] == ["occasions", "dress_codes", "fabric_guide"]
-
-
-def test_replacing_all_gives_exactly_the_file_and_asks_for_the_word(ctx, shop, editor):
-    load(ctx)
-    kept = named(ctx, editor, COLOURS, "rust")
-    file = {
-        "fabric_pairing": "New.",
-        "color_matching": {"by_color": {"rust": kept.body, "navy": "New."}},
-        "empty": {},
-    }
-    plan = transfer.preview(ctx, editor, "kb.json", json.dumps(file).encode())
-    with pytest.raises(Invalid, match="Type replace"):
-        transfer.apply_import(ctx, editor, plan, mode=Mode.REPLACE, typed="yes")
-    assert state(ctx) == canonical(small_kb())
-    transfer.apply_import(ctx, editor, plan, mode=Mode.REPLACE, typed="replace")
-    assert state(ctx) == canonical(file)
-    assert named(ctx, editor, COLOURS, "rust").id == kept.id
-
-
-def test_an_import_is_refused_when_the_knowledge_base_moved_since_its_preview(
-    ctx, shop, editor, admin
-):
-    load(ctx)
-    plan = transfer.preview(ctx, editor, "kb.json", b'{"dress_codes": {"casual": "Relaxed."}}')
-    changes.save(ctx, admin, [Add(COLOURS, "teal", {"text": "Teal."})])
-    before = state(ctx)
-    with pytest.raises(Conflict, match="changed since this preview"):
-        transfer.apply_import(ctx, editor, plan)
-    assert state(ctx) == before
-
-
-def test_importing_what_is_there_already_says_so(ctx, shop, editor):
-    load(ctx)
-    plan = transfer.preview(ctx, editor, "kb.json", canonical(small_kb()))
-    with pytest.raises(Invalid, match="nothing to import"):
-        transfer.apply_import(ctx, editor, plan)
-
-
-def test_what_the_shop_would_not_read_is_noted_and_kept(ctx, shop, editor):
-    file = {
-        "color_matching": {"by_color": {"Deep Blue": "x"}},
-        "fabric_guide": {"silk": {"description": "x", "origin": "y"}},
-        "seen": 5,
-    }
-    plan = transfer.preview(ctx, editor, "kb.json", json.dumps(file).encode())
-    assert len(plan.notes) == 3
-    assert "deep_blue would be found" in " ".join(plan.notes)
-    transfer.apply_import(ctx, editor, plan)
-    assert entries.document(ctx.shop) == {
-        "color_matching": file["color_matching"],
-        "fabric_guide": file["fabric_guide"],
-        "seen": 5,
-    }
-
-
 @pytest.mark.parametrize("wanted", [{}, {"x": {"y": {"z": "deep"}}}, {"fabric_guide": {"a": {}}}])
 def test_a_restore_makes_the_knowledge_base_exactly_the_document(ctx, shop, operator, wanted):
     load(ctx)
@@ -326,20 +201,11 @@ def test_the_shops_own_module_is_found_compared_and_never_run(ctx, shop, editor)
     path.write_bytes(to_module(small_kb()) + b"\nraise SystemExit\n")
     found = transfer.find_shop_module(ctx)
     assert (found.differs, found.entries, found.problem) == (True, 16, None)
-    plan = transfer.preview(ctx, editor, found.path, found.data)
-    transfer.apply_import(ctx, editor, plan)
+    plan = applying.preview(ctx, editor, found.path, found.data)
+    applying.apply_import(ctx, editor, plan)
     assert not transfer.find_shop_module(ctx).differs
     path.write_bytes(HEAD + b"{'a': null}")
     assert "breaks the module" in transfer.find_shop_module(ctx).problem.message
-
-
-def test_exports_are_audited(ctx, shop, admin, manager):
-    load(ctx)
-    export = transfer.export_json(ctx, manager)
-    assert export.data == canonical(small_kb())
-    log = audit.events(ctx, admin, audit.AuditFilter(actions=("knowledge.export",)))
-    assert log.events[0].summary == "Exported 16 entries of the knowledge base as fashion_kb.json"
-    assert log.events[0].actor_name == "Manager"
 
 
 @settings(max_examples=150)

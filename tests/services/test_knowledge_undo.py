@@ -6,10 +6,12 @@ import pytest
 
 from services.core import audit
 from services.core.errors import Conflict, Denied, Invalid
-from services.knowledge import changes, entries, history, transfer, undoing
+from services.knowledge import changes, entries, history, undoing
 from services.knowledge.changes import Add, Delete, Edit
+from services.knowledge.comparing import Mode
 from services.knowledge.document import canonical
-from services.knowledge.transfer import Mode
+from services.knowledge.exchange import applying
+from services.knowledge.exchange.planning import Options
 from tests.conftest import person
 from tests.knowledge_base import COLOURS, FABRICS, load, named, state
 
@@ -110,8 +112,9 @@ def test_an_import_that_replaced_everything_is_taken_back_with_places_and_holder
 ):
     load(ctx)
     before = state(ctx)
-    plan = transfer.preview(ctx, editor, "kb.json", canonical({"occasions": {"gala": "Long."}}))
-    done = transfer.apply_import(ctx, editor, plan, mode=Mode.REPLACE, typed="replace")
+    data = canonical({"occasions": {"gala": "Long."}})
+    plan = applying.preview(ctx, editor, "kb.json", data, Options(Mode.REPLACE))
+    done = applying.apply_import(ctx, editor, plan, typed="replace")
     _undo(ctx, editor, done)
     assert state(ctx) == before
 
@@ -152,14 +155,14 @@ def test_one_entry_of_a_change_set_can_be_taken_back_alone(ctx, shop, editor):
     )
     _undo(ctx, editor, done, only=[rust.id])
     assert named(ctx, editor, COLOURS, "rust").body == rust.body
-    assert [one.key for one in undoing.deleted(ctx, editor).entries] == ["navy"]
+    assert [one.key for one in recycling.deleted(ctx, editor).entries] == ["navy"]
 
 
 def test_the_bin_lists_what_was_deleted_and_finds_it_by_its_text(ctx, shop, editor):
     load(ctx)
     rust = named(ctx, editor, COLOURS, "rust")
     changes.save(ctx, editor, [Delete(rust.id, rust.version)], "out of season")
-    found = undoing.deleted(ctx, editor, search=rust.body[:12].upper())
+    found = recycling.deleted(ctx, editor, search=rust.body[:12].upper())
     (one,) = found.entries
     assert (one.key, one.cells["text"], one.by, one.reason) == (
         "rust",
@@ -167,8 +170,8 @@ def test_the_bin_lists_what_was_deleted_and_finds_it_by_its_text(ctx, shop, edit
         "Editor",
         "out of season",
     )
-    assert undoing.deleted(ctx, editor, search="nothing like it").total == 0
-    assert undoing.deleted(ctx, editor, page=2).entries == ()
+    assert recycling.deleted(ctx, editor, search="nothing like it").total == 0
+    assert recycling.deleted(ctx, editor, page=2).entries == ()
 
 
 def test_a_purge_removes_the_texts_everywhere_and_leaves_who_did_what(ctx, shop, editor, admin):
@@ -178,16 +181,16 @@ def test_a_purge_removes_the_texts_everywhere_and_leaves_who_did_what(ctx, shop,
     teal = named(ctx, editor, COLOURS, "teal")
     gone = changes.save(ctx, editor, [Delete(teal.id, teal.version)])
     with pytest.raises(Denied):
-        undoing.purge(ctx, editor, [teal.id], "purge")
+        recycling.purge(ctx, editor, [teal.id], "purge")
     with pytest.raises(Invalid, match="confirmation"):
-        undoing.purge(ctx, admin, [teal.id], "yes")
+        recycling.purge(ctx, admin, [teal.id], "yes")
     navy = named(ctx, editor, COLOURS, "navy")
     with pytest.raises(Invalid, match="nothing was purged"):
-        undoing.purge(ctx, admin, [teal.id, navy.id], "purge")
-    assert undoing.purge(ctx, admin, [teal.id], "purge") == 1
-    assert undoing.deleted(ctx, admin).total == 0
+        recycling.purge(ctx, admin, [teal.id, navy.id], "purge")
+    assert recycling.purge(ctx, admin, [teal.id], "purge") == 1
+    assert recycling.deleted(ctx, admin).total == 0
     for change_set in (done, gone):
-        (told,) = history.details(ctx, admin, change_set.id)
+        (told,) = history.details(ctx, admin, change_set.id).changes
         assert told.key == "teal" and secret not in str(told)
         assert undoing.preview(ctx, admin, change_set.id).is_empty
     shop_bytes = ctx.settings.shop_sqlite_path.read_bytes()
