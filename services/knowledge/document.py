@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import enum
 import json
+from collections import deque
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -60,9 +61,9 @@ def kind_of(section: str, value: Any) -> Kind:
 def to_rows(document: Mapping[str, Any]) -> list[Row]:
     """The rows of a document, each holder before what it holds."""
     rows: list[Row] = []
-    waiting: list[tuple[str, Mapping[str, Any]]] = [("", document)]
+    waiting: deque[tuple[str, Mapping[str, Any]]] = deque([("", document)])
     while waiting:
-        section, held = waiting.pop(0)
+        section, held = waiting.popleft()
         for position, (key, value) in enumerate(held.items()):
             kind = kind_of(section, value)
             row = Row(section, key, kind, {} if kind is Kind.GROUP else value, position)

@@ -60,30 +60,45 @@ def read_file(name: str, data: bytes) -> dict[str, Any]:
 # --- Python ---
 
 
-def read_module(data: bytes) -> dict[str, Any]:
+def read_module(data: bytes, *, limited: bool = True) -> dict[str, Any]:
     """The value that a module assigns to FASHION_KNOWLEDGE_BASE, read without running it.
 
     Functions and imports around it are passed over; anything but literals inside it, and
     anything that changes it afterwards, is refused with its line.
+
+    Args:
+        limited: refuse masses of code, as a file that somebody sends may hold them. What the
+            desk wrote itself, or the shop imports, is read whatever its size.
     """
-    value = assigned_value(data)
+    return value_of(assigned_value(data, limited=limited))
+
+
+def value_of(value: ast.expr) -> dict[str, Any]:
+    """The dict that a node of `assigned_value` stands for, without running it.
+
+    Raises:
+        NotImportable: it is no dict, or holds anything but literals; says where.
+    """
     document = _literal(value, (), 0)
     if not isinstance(document, dict):
         raise _at(value, f"{VARIABLE} is not a dict")
     return document
 
 
-def assigned_value(data: bytes) -> ast.expr:
+def assigned_value(data: bytes, *, limited: bool = True) -> ast.expr:
     """The node of the value that a module assigns to FASHION_KNOWLEDGE_BASE, once.
+
+    Args:
+        limited: as for `read_module`.
 
     Raises:
         NotImportable: the module is no Python, or assigns it never, twice, or changes it after.
     """
-    return _assigned(_parse(data))
+    return _assigned(_parse(data, limited=limited))
 
 
-def _parse(data: bytes) -> ast.Module:
-    if len(data) > _SMALL:
+def _parse(data: bytes, *, limited: bool) -> ast.Module:
+    if limited and len(data) > _SMALL:
         _refuse_masses(data)
     try:
         with warnings.catch_warnings():
@@ -316,6 +331,20 @@ def read_json(data: bytes) -> dict[str, Any]:
         raise NotImportable(
             f"The file is not UTF-8 text (line {line}).", "Save it as UTF-8."
         ) from None
+    document = json_value(text)
+    if not isinstance(document, dict):
+        raise NotImportable(
+            "The file is not a JSON object.", "A knowledge base begins with { and ends with }."
+        )
+    return document
+
+
+def json_value(text: str) -> Any:
+    """The value of a JSON text: no key twice, no NaN, no endless depth or number.
+
+    Raises:
+        NotImportable: it is not such a text; says where.
+    """
     try:
         parsed = json.loads(text, object_pairs_hook=_Pairs, parse_constant=_no_constant)
     except json.JSONDecodeError as error:
@@ -329,12 +358,7 @@ def read_json(data: bytes) -> dict[str, Any]:
         raise NotImportable("The file is nested too deeply to be a knowledge base.") from None
     except ValueError:
         raise NotImportable("The file holds a number that is far too long.") from None
-    if not isinstance(parsed, _Pairs):
-        raise NotImportable(
-            "The file is not a JSON object.", "A knowledge base begins with { and ends with }."
-        )
-    document: dict[str, Any] = _plain(parsed, (), 0)
-    return document
+    return _plain(parsed, (), 0)
 
 
 def _no_constant(name: str) -> NoReturn:

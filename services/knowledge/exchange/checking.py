@@ -66,7 +66,7 @@ def _in_part(part: Part, kind: Kind, value: Any) -> Iterator[Wrong]:
                 if problem := text_problem(text):
                     yield Wrong(name, problem, _fix(problem))
             return
-        if isinstance(value, dict):
+        if isinstance(value, dict) and value:
             for name, inner in value.items():
                 if not isinstance(inner, str):
                     yield Wrong(name, f"Expected a text, found {found(inner)}.", _AS_TEXT)

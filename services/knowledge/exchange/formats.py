@@ -6,15 +6,18 @@ exactly the same rows. Both are pure: nobody is asked for a permission, nothing 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 from services.core.errors import Broken
-from services.knowledge.document import Kind, Row, canonical, from_rows
+from services.knowledge.document import Kind, Row, canonical, from_rows, to_rows
 from services.knowledge.exchange.checking import HOLDERS
+from services.knowledge.exchange.csv_files import read_csv, write_csv
 from services.knowledge.exchange.documents import only, rows_of
+from services.knowledge.exchange.gathering import Gathering, lineage
 from services.knowledge.exchange.model import Format, ReadFile, ReadRow
 from services.knowledge.exchange.naming import MIME, file_name, part_of_name, slug, told_part
+from services.knowledge.exchange.table_writing import one_table
 from services.knowledge.reading import read_json, read_module
 from services.knowledge.sections import pointer
 from services.knowledge.shapes import NotImportable
@@ -46,8 +49,13 @@ def read(
             f"{MAX_BYTES / 1e6:.0f} MB are read.",
             "Is this the right file? A large one can be imported part by part.",
         )
-    document = read_module(data) if format is Format.MODULE else read_json(data)
-    return _from_document(name, format, document)
+    if format is Format.MODULE:
+        return _from_document(name, format, read_module(data))
+    if format is Format.JSON:
+        return _from_document(name, format, read_json(data))
+    gathering = Gathering(known)
+    table = read_csv(gathering, data, part or part_of_name(name))
+    return _from_tables(name, format, gathering, table.names_kinds)
 
 
 def write(
@@ -83,7 +91,9 @@ def write(
 def _written(document: Mapping[str, Any], format: Format, part: str | None) -> bytes:
     if format is Format.MODULE:
         return to_module(document)
-    return canonical(document)
+    if format is Format.JSON:
+        return canonical(document)
+    return write_csv(one_table(to_rows(document), part))
 
 
 def _format(name: str) -> Format:
@@ -106,7 +116,7 @@ _INSTEAD = dict.fromkeys(("xls", "xlsm", "xlsb", "ods", "numbers"), _SAVE_AS)
 def _from_document(name: str, format: Format, document: Mapping[str, Any]) -> ReadFile:
     rows, faults = rows_of(document)
     alone = _alone(name, document)
-    damaged = {where for fault in faults for where in _lineage(fault.at.column)}
+    damaged = {where for fault in faults for where in lineage(fault.at.column)}
     tables = _tables(rows) if alone is None else [alone]
     return ReadFile(
         name,
@@ -118,10 +128,20 @@ def _from_document(name: str, format: Format, document: Mapping[str, Any]) -> Re
     )
 
 
-def _lineage(where: str) -> Iterator[str]:
-    while where:
-        yield where
-        where = where.rpartition("/")[0]
+def _from_tables(name: str, format: Format, gathering: Gathering, could_be_whole: bool) -> ReadFile:
+    rows, tables = gathering.finish()
+    top = [pointer((row.key,)) for row in rows if not row.section]
+    alone = len(top) == 1 and slug(top[0]) == told_part(name)
+    whole = could_be_whole and (gathering.says_top or not rows) and not alone
+    return ReadFile(
+        name,
+        format,
+        tuple(rows),
+        tuple(gathering.faults),
+        tuple(tables),
+        whole and not gathering.faults,
+        tuple(gathering.notes),
+    )
 
 
 def _alone(name: str, document: Mapping[str, Any]) -> str | None:
