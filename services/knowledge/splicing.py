@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from services.core.errors import Broken, Invalid
-from services.knowledge.reading import VARIABLE, assigned_value, read_module
+from services.knowledge.reading import VARIABLE, assigned_value, read_module, value_of
 from services.knowledge.writing import value_source
 
 _BOM = b"\xef\xbb\xbf"
@@ -34,14 +34,12 @@ def splice(module: bytes, document: Mapping[str, Any]) -> bytes:
         Invalid: the module's encoding can't hold a letter of the knowledge base.
         Broken: what came out would not read back as exactly this document.
     """
-    read_module(module)  # a value that code works out is not ours to replace
-    node = assigned_value(module)
     bom = _BOM if module.startswith(_BOM) else b""
     encoding = tokenize.detect_encoding(io.BytesIO(module).readline)[0].removesuffix("-sig")
     text = module.removeprefix(bom).decode(encoding)
     starts = [0, *(end.end() for end in _LINE_END.finditer(text))]
-    first = _offset(text, starts, node.lineno, node.col_offset)
-    last = _offset(text, starts, node.end_lineno or 0, node.end_col_offset or 0)
+    begin, end = _span(module)
+    first, last = _offset(text, starts, *begin), _offset(text, starts, *end)
     ends = _LINE_END.findall(text)
     newline = max(set(ends), key=ends.count) if ends else "\n"
     source = value_source(document).replace("\n", newline)
@@ -53,13 +51,20 @@ def splice(module: bytes, document: Mapping[str, Any]) -> bytes:
             f"{error.object[error.start]!r}; it was not written.",
             "Save the module as UTF-8, then publish again.",
         ) from None
-    if json.dumps(read_module(spliced)) != json.dumps(document):
+    if json.dumps(read_module(spliced, limited=False)) != json.dumps(document):
         raise Broken(
             f"{VARIABLE} could not be put into the module so that it reads back as the same "
             "knowledge base; nothing was written.",
             "Tell whoever looks after the desk, with a copy of that module.",
         )
     return spliced
+
+
+def _span(module: bytes) -> tuple[tuple[int, int], tuple[int, int]]:
+    """Where the value begins and ends: line and column. The parsed module is let go here."""
+    node = assigned_value(module, limited=False)
+    value_of(node)  # one that code works out is not ours to replace
+    return (node.lineno, node.col_offset), (node.end_lineno or 0, node.end_col_offset or 0)
 
 
 def _offset(text: str, starts: list[int], line: int, column: int) -> int:

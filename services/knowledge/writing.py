@@ -20,7 +20,7 @@ def to_module(document: Mapping[str, Any]) -> bytes:
         Broken: it would not evaluate to exactly this document.
     """
     source = f"{_HEAD}{VARIABLE} = {value_source(document)}\n".encode()
-    if json.dumps(read_module(source)) != json.dumps(document):
+    if json.dumps(read_module(source, limited=False)) != json.dumps(document):
         raise Broken(
             "The module could not be written so that it reads back as the same knowledge base.",
             "Export JSON instead, and tell whoever looks after the desk.",
@@ -50,8 +50,9 @@ def _value(value: Any, depth: int) -> str:
 def _text(text: str) -> str:
     # Between three quotes a text stands as it is read, line by line; only where it holds
     # nothing that Python would take as something else there.
-    plain = all(c == "\n" or c == "\t" or c.isprintable() for c in text)
-    if "\n" in text and plain and "\\" not in text and '"""' not in text and text[-1] != '"':
+    if "\n" not in text or "\\" in text or '"""' in text or text[-1] == '"':
+        return _quoted(text)
+    if all(c == "\n" or c == "\t" or c.isprintable() for c in text):
         return f'"""{text}"""'
     return _quoted(text)
 

@@ -131,7 +131,7 @@ def _digest(name: str, data: bytes, known: Record) -> str:
         if key in _digests:
             _digests.move_to_end(key)
             return _digests[key]
-    document = read_json(data) if name == JSON else read_module(data)
+    document = read_json(data) if name == JSON else read_module(data, limited=False)
     digest = hashlib.sha256(canonical(document)).hexdigest()
     with _lock:
         _digests[key] = digest
