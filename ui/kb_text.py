@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from html import escape
 
 import streamlit as st
@@ -20,6 +21,8 @@ _STYLES = {
 }
 _TAGS = {Mark.SAME: "span", Mark.GONE: "del", Mark.NEW: "ins"}
 
+_FOUND = '<mark style="background:rgba(245,158,11,0.32);color:inherit;border-radius:2px">'
+
 _CONTEXT = 160
 _SHOWN = 6_000
 
@@ -31,6 +34,15 @@ def show_text(text: str) -> None:
         st.caption("(empty)")
         return
     st.html(f'<div style="{_BOX}">{escape(shown)}</div>')
+
+
+def marked(text: str, ranges: Iterable[tuple[int, int]]) -> str:
+    """A text as markup that shows it as it is, with these ranges (start, end) underlaid."""
+    pieces, at = [], 0
+    for start, end in ranges:
+        pieces += [escape(text[at:start]), _FOUND, escape(text[start:end]), "</mark>"]
+        at = end
+    return "".join([*pieces, escape(text[at:])])
 
 
 def show_difference(before: str | None, after: str | None) -> None:
@@ -69,3 +81,25 @@ def _shortened(pieces: tuple[Piece, ...]) -> list[Piece]:
         room -= len(text)
         found.append(Piece(piece.mark, text))
     return found
+
+
+def show_preview(stored: str | None, text: str, *, key: str) -> None:
+    """A text as the shop will say it, or what would change in it.
+
+    Args:
+        stored: what the knowledge base says now; None for a text that is new.
+        key: of the widget that chooses between the two.
+    """
+    views = ["As the shop says it", "What changes"]
+    view = st.segmented_control(
+        "Preview", views, default=views[0], required=True, label_visibility="collapsed", key=key
+    )
+    with st.container(border=True, height=420):
+        if view == views[0]:
+            show_text(text)
+        elif stored == text:
+            st.caption("Nothing: the knowledge base says exactly this.")
+        else:
+            show_difference(stored, text)
+    lines = text.count("\n") + 1 if text else 0
+    st.caption(f"{len(text):,} characters, {lines:,} {'line' if lines == 1 else 'lines'}")

@@ -33,7 +33,7 @@ from services.knowledge.searching.file import ThrownAway, Unusable, forget, open
 from services.knowledge.searching.folding import fold, words_of
 from services.knowledge.state import revision
 
-__all__ = ["Ranking", "forget", "matching", "ranked", "refresh"]
+__all__ = ["Ranking", "forget", "like_keys", "matching", "ranked", "refresh"]
 
 log = logging.getLogger("desk.search")
 
@@ -44,6 +44,7 @@ _BUSY_SECONDS = 0.25
 _PATIENT_SECONDS = 60.0
 """How long a page, and a thread of its own, wait for another process that writes the index."""
 _TRIGRAM = 3
+_LIKE_GROUPS = 40
 _KEY_COUNTS = 10.0
 """A word in the key weighs as much as ten in the text."""
 
@@ -121,6 +122,28 @@ def ranked(ctx: Context, connection: Connection, words: str, limit: int, offset:
         return Ranking(tuple(one.id for one in found[offset : offset + limit]), len(found))
 
 
+def like_keys(ctx: Context, connection: Connection, words: Iterable[str]) -> tuple[int, ...]:
+    """Entries whose keys share the most groups of three letters with folded words.
+
+    For a typing error; where the index can't be used, none.
+    """
+    typed = "_".join(words)
+    groups = dict.fromkeys(typed[at : at + _TRIGRAM] for at in range(len(typed) - _TRIGRAM + 1))
+    if not groups:
+        return ()
+    any_of = " OR ".join(_quoted(group) for group in list(groups)[:_LIKE_GROUPS])
+    query = "SELECT rowid FROM words WHERE words MATCH ? ORDER BY rank LIMIT 20"
+
+    def ask(index: sqlite3.Connection) -> tuple[int, ...]:
+        return tuple(row[0] for row in index.execute(query, [f"key : ({any_of})"]))
+
+    try:
+        return _use(ctx, connection, ask)
+    except Unusable as error:
+        _say(error)
+        return ()
+
+
 def refresh(ctx: Context) -> None:
     """Bring the index up to date, however long it takes; where it can't be used, nothing.
 
@@ -137,7 +160,7 @@ def refresh(ctx: Context) -> None:
 def _condition(wanted: Sequence[str]) -> tuple[str, list[str]]:
     """FROM and WHERE of what holds every word; one too short for the index is looked for."""
     short = [word for word in wanted if len(word) < _TRIGRAM]
-    long = ['"' + word.replace('"', '""') + '"' for word in wanted if len(word) >= _TRIGRAM]
+    long = [_quoted(word) for word in wanted if len(word) >= _TRIGRAM]
     tests = ["(instr(t.key, ?) OR instr(t.text, ?))"] * len(short)
     values = [word for word in short for _ in range(2)]
     if not long:
@@ -145,6 +168,10 @@ def _condition(wanted: Sequence[str]) -> tuple[str, list[str]]:
     where = " AND ".join(["words MATCH ?", *tests])
     source = "FROM words JOIN texts t ON t.id = words.rowid"
     return f"{source} WHERE {where}", [" AND ".join(long), *values]
+
+
+def _quoted(word: str) -> str:
+    return '"' + word.replace('"', '""') + '"'
 
 
 def _rank(index: sqlite3.Connection, wanted: Sequence[str], limit: int, offset: int) -> Ranking:
