@@ -1,0 +1,369 @@
+"""What opens in the Releases view: publishing, comparing, making a release current again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime
+
+import streamlit as st
+
+from services.core.access import Actor
+from services.core.context import Context
+from services.core.errors import Conflict, DeskError, Invalid
+from services.knowledge.history import EntryChange
+from services.knowledge.releasing import activating, comparing, releases, schedule, standing
+from services.knowledge.releasing.model import (
+    Activation,
+    Comparison,
+    Folder,
+    FolderState,
+    ReleasePlan,
+)
+from services.knowledge.validation import MAX_REASON
+from ui import format as form
+from ui import kb_import, kb_release_diff
+from ui.kb_release_diff import name_of
+from ui.kb_release_when import choose_when
+from ui.messages import say_after_rerun, show_error, show_problem
+
+_PANEL = "kb_release_panel"
+_NOTES, _REASON, _OVER = "kb_release_notes", "kb_release_reason", "kb_release_over"
+
+
+@dataclass
+class Panel:
+    """What is open, with what the person looks at: it stays the same until they look again."""
+
+    kind: str  # publish, compare, again
+    before: int | None = None
+    after: int | None = None
+    plan: ReleasePlan | None = None
+    seen: Comparison | None = None
+    folder: Folder | None = None
+    known: frozenset[EntryChange] | None = None  # what they saw before they looked again
+    moved: DeskError | None = None  # why what they saw does not hold any more
+    done: Activation | None = None  # a second click finds what the first one did
+    turn: int = field(default=0)
+
+
+def opened() -> Panel | None:
+    """What is open."""
+    panel: Panel | None = st.session_state.get(_PANEL)
+    return panel
+
+
+def open_publish() -> None:
+    """Look at what publishing would do; for `on_click`."""
+    _open(Panel("publish"))
+
+
+def open_compare(before: int | None, after: int | None) -> None:
+    """Compare two states; for `on_click`."""
+    _open(Panel("compare", before, after))
+
+
+def open_again(current: int | None, number: int) -> None:
+    """Look at what making a release current would do; for `on_click`."""
+    _open(Panel("again", current, number))
+
+
+def close() -> None:
+    """Back to the list; for `on_click`."""
+    st.session_state.pop(_PANEL, None)
+    for name in (_NOTES, _REASON, _OVER):
+        st.session_state.pop(name, None)
+
+
+def _open(panel: Panel) -> None:
+    close()
+    kb_release_diff.first_page()
+    st.session_state[_PANEL] = panel
+
+
+def show(ctx: Context, actor: Actor, panel: Panel) -> None:
+    """The open panel, in place of the list."""
+    st.button(
+        "All releases",
+        key="kb_release_back",
+        type="tertiary",
+        icon=":material/arrow_back:",
+        on_click=close,
+    )
+    if not _look(ctx, actor, panel) or panel.seen is None:
+        return
+    if panel.kind == "compare":
+        _show_compare(ctx, panel, panel.seen)
+    elif panel.kind == "publish" and panel.plan is not None:
+        _show_publish(ctx, actor, panel, panel.plan)
+    else:
+        _show_again(ctx, actor, panel, panel.seen)
+
+
+def _look(ctx: Context, actor: Actor, panel: Panel) -> bool:
+    """See to it that there is something to look at; it is kept, for a page is drawn often."""
+    if panel.seen is not None:
+        return True
+    try:
+        with st.spinner("Comparing, and asking the golden questions"):
+            if panel.kind == "publish":
+                panel.plan = releases.preview(ctx, actor)
+                panel.seen, panel.folder = panel.plan.comparison, panel.plan.folder
+            else:
+                panel.seen = comparing.compare(ctx, actor, panel.before, panel.after)
+                if panel.kind == "again":
+                    panel.folder = standing.folder(ctx, actor)
+    except DeskError as error:
+        show_error(error)
+        return False
+    return True
+
+
+def _look_again(panel: Panel) -> None:
+    if panel.seen is not None:
+        panel.known = frozenset(panel.seen.changes)
+    panel.seen = panel.plan = panel.moved = None
+    kb_release_diff.first_page()
+
+
+def _again_button(panel: Panel) -> None:
+    st.button(
+        "Look again",
+        key="kb_release_look_again",
+        icon=":material/refresh:",
+        on_click=_look_again,
+        args=(panel,),
+    )
+
+
+# --- compare ---
+
+
+def _show_compare(ctx: Context, panel: Panel, seen: Comparison) -> None:
+    before, after = name_of(panel.before, saved=False), name_of(panel.after, saved=True)
+    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+        st.subheader(f"From {before} to {after}", anchor=False, width="stretch")
+        if panel.before is not None and panel.after is not None:
+            st.button(
+                "Swap",
+                key="kb_release_swap",
+                type="tertiary",
+                icon=":material/swap_horiz:",
+                on_click=open_compare,
+                args=(panel.after, panel.before),
+            )
+        elif panel.after is None:
+            _again_button(panel)
+    st.markdown(kb_release_diff.counts(seen))
+    kb_release_diff.show_answers(seen)
+    kb_release_diff.show_changes(ctx, seen)
+
+
+# --- publish ---
+
+
+def _show_publish(ctx: Context, actor: Actor, panel: Panel, plan: ReleasePlan) -> None:
+    seen = plan.comparison
+    st.subheader(f"Publish release {plan.number}", anchor=False)
+    if plan.is_empty:
+        st.info(
+            f"Release {seen.before} is current and says all that is saved.",
+            title="There is nothing to publish",
+            icon=":material/check:",
+        )
+        return
+    changes, form_column = st.columns([3, 2], gap="large")
+    with form_column, st.container(border=True, key="kb_release_form"):
+        _publish_form(ctx, actor, panel, plan)
+    with changes:
+        _show_seen(ctx, panel, seen)
+
+
+def _show_seen(ctx: Context, panel: Panel, seen: Comparison) -> None:
+    since = (
+        f" since release {seen.before}" if seen.before is not None else ": this is the first one"
+    )
+    st.markdown(f"{kb_release_diff.counts(seen)}{since}")
+    new: tuple[EntryChange, ...] = ()
+    if panel.known is not None:
+        new = tuple(change for change in seen.changes if change not in panel.known)
+        if new:
+            told = form.plural(len(new), "change")
+            st.caption(f":material/fiber_new: {told} you have not seen before, marked below.")
+    kb_release_diff.show_answers(seen)
+    kb_release_diff.show_changes(ctx, seen, new)
+
+
+def _publish_form(ctx: Context, actor: Actor, panel: Panel, plan: ReleasePlan) -> None:
+    notes = st.text_area(
+        "What is new",
+        key=_NOTES,
+        height=120,
+        max_chars=MAX_REASON,
+        placeholder="In a sentence or two, for whoever looks at the list of releases",
+    )
+    later, due_at = choose_when(ctx, "kb_release_when")
+    over = _show_folder(ctx, actor, panel, later=later)
+    if over is None:
+        return
+    label = f"Schedule release {plan.number}" if later else f"Publish release {plan.number}"
+    if panel.moved is not None:
+        show_error(panel.moved)
+        _again_button(panel)
+    elif (not later or due_at is not None) and st.button(
+        label, type="primary", icon=":material/publish:", key="kb_release_do"
+    ):
+        if due_at is not None:
+            _schedule(ctx, actor, panel, plan, due_at, notes)
+        else:
+            _do(
+                panel,
+                f"Publishing release {plan.number}",
+                lambda: releases.publish(ctx, actor, plan, notes, over_hand_edits=over),
+            )
+
+
+def _schedule(
+    ctx: Context,
+    actor: Actor,
+    panel: Panel,
+    release: ReleasePlan | int,
+    due_at: datetime,
+    notes: str = "",
+) -> None:
+    try:
+        with st.spinner("Keeping the release"):
+            done = schedule.schedule(ctx, actor, release, due_at, notes)
+    except Conflict as error:
+        panel.moved = error
+        st.rerun()
+    except DeskError as error:
+        show_error(error)
+        return
+    close()
+    say_after_rerun(
+        f"Release {done.release} goes to the shop on {form.when(done.due_at)}. What is saved "
+        "from now on is not in it.",
+        ":material/schedule:",
+    )
+    st.rerun()
+
+
+def _do(panel: Panel, told: str, act: Callable[[], Activation]) -> None:
+    """Publish once: a click that comes while it runs finds it done."""
+    if panel.done is None:
+        try:
+            with st.spinner(f"{told}: writing the files, and committing where it is a checkout"):
+                # Nothing of the page may come between the act and this: a second click would
+                # stop the run there, and publish again.
+                panel.done = act()
+        except Conflict as error:
+            panel.moved = error
+            st.rerun()
+        except DeskError as error:
+            show_error(error)
+            return
+    done = panel.done
+    close()
+    say_after_rerun(*_said(done))
+    st.rerun()
+
+
+def _said(done: Activation) -> tuple[str, str]:
+    what = f"Release {done.release} is current"
+    if done.problem:
+        return f"{what}, but not as it should be for the shop: {done.problem}", ":material/warning:"
+    if done.written_at is None:
+        return f"{what}. No folder is set to write it to.", ":material/check:"
+    commit = f", commit {done.commit[:9]}" if done.commit else ""
+    return f"{what} and written to {done.folder}{commit}.", ":material/check:"
+
+
+def _show_folder(ctx: Context, actor: Actor, panel: Panel, *, later: bool) -> bool | None:
+    """What will be written where; None where nothing can be, else whether over hand edits."""
+    folder = panel.folder
+    if folder is None or folder.state is FolderState.NOT_SET:
+        st.caption(
+            ":material/info: KB_PUBLISH_DIR names no folder: the release is kept here, and the "
+            "shop goes on with what it has."
+        )
+        return False
+    where = form.plain(str(folder.path))
+    if folder.state is FolderState.UNUSABLE:
+        show_problem(folder.message, folder.hint, calm=True)
+        if not later:
+            _again_button(panel)
+        return False if later else None
+    if folder.state is FolderState.EDITED:
+        show_problem(folder.message, folder.hint, calm=True)
+        import_button(ctx, actor, folder)
+        if later:
+            return False
+        if st.checkbox("Publish over it: what was changed by hand is lost", key=_OVER):
+            return True
+        return None
+    commit = "; committed and tagged there" if folder.is_git else ""
+    st.caption(f":material/folder: Written to {where}{commit}.")
+    return False
+
+
+def import_button(ctx: Context, actor: Actor, folder: Folder, *, primary: bool = False) -> None:
+    """The way from a hand edit to its preview as an import."""
+    if folder.edited is None:
+        return
+    if st.button(
+        "Import the hand edits",
+        key="kb_release_import",
+        icon=":material/upload:",
+        type="primary" if primary else "secondary",
+    ):
+        kb_import.begin(ctx, actor, *folder.edited)
+
+
+# --- make current again ---
+
+
+def _show_again(ctx: Context, actor: Actor, panel: Panel, seen: Comparison) -> None:
+    number = panel.after
+    if number is None:
+        raise Invalid("No release was chosen.", "Choose one from the list.")
+    st.subheader(f"Make release {number} current", anchor=False)
+    changes, form_column = st.columns([3, 2], gap="large")
+    with form_column, st.container(border=True, key="kb_release_form"):
+        st.caption(
+            "The shop gets what this release says. What is saved here stays as it is, and shows "
+            "as not published where it differs."
+        )
+        _again_form(ctx, actor, panel, number)
+    with changes:
+        before = name_of(panel.before, saved=False)
+        st.markdown(f"{kb_release_diff.counts(seen)} beside {before}")
+        kb_release_diff.show_answers(seen)
+        kb_release_diff.show_changes(ctx, seen)
+
+
+def _again_form(ctx: Context, actor: Actor, panel: Panel, number: int) -> None:
+    reason = st.text_input(
+        "Reason", key=_REASON, max_chars=MAX_REASON, placeholder="Why it is to be current"
+    )
+    later, due_at = choose_when(ctx, "kb_release_again_when")
+    over = _show_folder(ctx, actor, panel, later=later)
+    if over is None:
+        return
+    if panel.moved is not None:
+        show_error(panel.moved)
+        _again_button(panel)
+        return
+    label = f"Schedule release {number}" if later else f"Make release {number} current"
+    if (later and due_at is None) or not st.button(
+        label, type="primary", icon=":material/history:", key="kb_release_do"
+    ):
+        return
+    if due_at is not None:
+        _schedule(ctx, actor, panel, number, due_at, reason)
+    else:
+        _do(
+            panel,
+            f"Making release {number} current",
+            lambda: activating.make_current(ctx, actor, number, reason, over_hand_edits=over),
+        )
