@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import streamlit as st
 
 from services.core.access import Actor, Permission
 from services.core.context import Context
 from services.core.errors import DeskError
-from services.knowledge import undoing
+from services.knowledge import recycling
+from services.knowledge.recycling import DeletedEntry
 from services.knowledge.sections import part_of_entry, title_of
-from services.knowledge.undoing import DeletedEntry
 from ui import dialogs
 from ui import format as form
 from ui.kb_entry import field_title
@@ -19,13 +21,14 @@ from ui.session import guard
 
 _DIALOG = "kb_purge"
 _PAGE, _FIND = "kb_bin_page", "kb_bin_find"
+_TOLD = 5
 
 
 def show_bin(ctx: Context, actor: Actor) -> None:
     """Deleted entries, the newest first; the chosen ones can come back."""
     search = str(st.session_state.get(_FIND) or "").strip()
     page = int(st.session_state.get(_PAGE, 1))
-    found = undoing.deleted(ctx, actor, search=search, page=page)
+    found = recycling.deleted(ctx, actor, search=search, page=page)
     if not found.total and not search:
         st.info(
             "An entry that is deleted waits here, with all its texts, until somebody brings it "
@@ -49,7 +52,7 @@ def show_bin(ctx: Context, actor: Actor) -> None:
     left, right = st.columns([3, 2], gap="medium")
     with left:
         chosen = _list(ctx, found.entries, page)
-        pages = -(-found.total // undoing.BIN_ROWS)
+        pages = -(-found.total // recycling.BIN_ROWS)
         if pages > 1:
             st.pagination(pages, key=_PAGE)
     with right:
@@ -90,7 +93,7 @@ def _show(ctx: Context, actor: Actor, chosen: list[DeletedEntry]) -> None:
         if actor.may(Permission.KB_EDIT):
             label = "Bring it back" if len(chosen) == 1 else f"Bring {len(chosen)} back"
             if st.button(label, type="primary", icon=":material/undo:", key="kb_bin_back"):
-                _bring_back(ctx, actor, chosen)
+                _bring_back(ctx, actor, [one.entry_id for one in chosen])
         if actor.may(Permission.KB_PURGE):
             ids = tuple(one.entry_id for one in chosen)
             st.button(
@@ -119,22 +122,18 @@ def _show(ctx: Context, actor: Actor, chosen: list[DeletedEntry]) -> None:
                 show_text(text)
 
 
-def _bring_back(ctx: Context, actor: Actor, chosen: list[DeletedEntry]) -> None:
-    told, back = [], 0
-    by_set: dict[str, list[int]] = {}
-    for one in chosen:
-        by_set.setdefault(one.change_set_id, []).append(one.entry_id)
+def _bring_back(ctx: Context, actor: Actor, entry_ids: Collection[int]) -> None:
     try:
-        for change_set_id, ids in by_set.items():
-            plan = undoing.preview(ctx, actor, change_set_id, ids)
-            told += [f"{one.key} stays in the bin: {one.why}." for one in plan.kept]
-            if not plan.is_empty:
-                back += undoing.undo(ctx, actor, plan).total
+        found = recycling.bring_back(ctx, actor, entry_ids)
     except DeskError as error:
         show_error(error)
         return
+    told = [f"{form.plain(one.key)} stays in the bin: {form.plain(one.why)}." for one in found.kept]
+    if len(told) > _TOLD:
+        told[_TOLD:] = [f"And {form.number(len(told) - _TOLD)} more stay."]
+    back = found.change_set.added if found.change_set else 0
     brought = f"{form.plural(back, 'entry is', 'entries are')} back." if back else ""
-    say_after_rerun(" ".join(filter(None, [brought, *map(form.plain, told)])))
+    say_after_rerun(" ".join(filter(None, [brought, *told])))
     st.rerun()
 
 
@@ -146,19 +145,19 @@ def _purge(ids: tuple[int, ...]) -> None:
         f"The texts of {form.plural(len(ids), 'entry', 'entries')} go from the bin and from the "
         "whole history. This can't be undone; backups made before still hold them."
     )
-    typed = dialogs.typed_word(undoing.PURGE_WORD, "kb_purge_typed")
+    typed = dialogs.typed_word(recycling.PURGE_WORD, "kb_purge_typed")
     with st.container(horizontal=True, gap="small"):
         clicked = st.button(
             "Purge",
             type="primary",
             key="kb_purge_do",
-            disabled=typed.strip() != undoing.PURGE_WORD,
+            disabled=typed.strip() != recycling.PURGE_WORD,
         )
         st.button("Cancel", key="kb_purge_cancel", on_click=dialogs.close)
     if not clicked:
         return
     try:
-        count = undoing.purge(ctx, actor, ids, typed)
+        count = recycling.purge(ctx, actor, ids, typed)
     except DeskError as error:
         show_error(error)
         return

@@ -88,7 +88,7 @@ def _show(ctx: Context, actor: Actor, one: ChangeSet) -> None:
         if one.reason:
             st.text(one.reason)
         kb_undo.offer(actor, one)
-        told = history.details(ctx, actor, one.id)
+        told = history.details(ctx, actor, one.id).changes
         for change in told[:_DETAILS]:
             st.divider()
             st.caption(form.plain(title_of(change.section)))

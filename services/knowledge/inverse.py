@@ -7,19 +7,25 @@ wrote since stays, and is named. That is what `git revert` does by lines, done b
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Protocol
 
 from services.knowledge.document import Kind, Row, same
 from services.knowledge.entries import TEXT, Entry
 from services.knowledge.sections import path_of, pointer
+from services.knowledge.sliding import Slide, slid, taken_back, without_detours
 from services.knowledge.validation import KEY
 
 WHOLE = "entry"
 """The field of a `Kept` that speaks of an entry as a whole."""
+PLACE = "place"
+"""The field of a `Kept` that speaks of an entry's place among the others."""
 PURGED = "purged"
 """The kind of what an administrator removed from the history for good."""
+
+Place = tuple[str, str]
+"""Section and key."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +58,7 @@ class Inverse:
     deleted: tuple[Entry, ...] = ()
     edited: tuple[tuple[Entry, Row], ...] = ()
     returned: tuple[tuple[Past, Row], ...] = ()
+    slides: tuple[Slide, ...] = ()  # first of all: room that was made goes again
     shifted: tuple[tuple[int, int], ...] = ()  # (id, position): only makes room for others
     kept: tuple[Kept, ...] = ()
 
@@ -59,6 +66,22 @@ class Inverse:
     def is_empty(self) -> bool:
         """Whether nothing would be written."""
         return not (self.deleted or self.edited or self.returned)
+
+
+class Around(Protocol):
+    """What is asked of the knowledge base as it stands: never all of it."""
+
+    def by_id(self, ids: Collection[int]) -> Mapping[int, Entry]:
+        """Those of these entries that are there."""
+
+    def at(self, places: Collection[Place]) -> Mapping[Place, Entry]:
+        """The entries at these places."""
+
+    def held(self, sections: Collection[str]) -> Mapping[str, int]:
+        """How many rows lie directly in each of these; those that hold none may be left out."""
+
+    def standing(self, section: str) -> Sequence[tuple[int, int]]:
+        """Position and id of every row of a section, in their order."""
 
 
 def past_of(row: Any, writes: int = 0) -> Past:
@@ -76,24 +99,46 @@ def _row(section: str, facts: Mapping[str, Any] | None) -> Row | None:
     return Row(section, facts["key"], Kind(facts["kind"]), facts["body"], facts["position"])
 
 
-def inverse(past: Sequence[Past], current: Sequence[Entry]) -> Inverse:
+def inverse(
+    past: Sequence[Past],
+    around: Around,
+    *,
+    slides: Sequence[Slide] = (),
+    later: Sequence[Slide] = (),
+    whole: bool = True,
+) -> Inverse:
     """What to write so that these changes are taken back.
 
     Args:
         past: the changes of one change set, or some of them; each entry at most once.
-        current: every row of the knowledge base.
+        around: the knowledge base as it stands.
+        slides: how others made room in that change set.
+        later: how others made room in every change set since.
+        whole: whether these are all of its changes.
     """
-    return _Weighing(past, current).result()
+    return _Weighing(past, around, slides, later, whole=whole).result()
 
 
 class _Weighing:
-    def __init__(self, past: Sequence[Past], current: Sequence[Entry]) -> None:
-        self._current = current
-        self._now = {entry.id: entry for entry in current}
+    def __init__(
+        self,
+        past: Sequence[Past],
+        around: Around,
+        slides: Sequence[Slide],
+        later: Sequence[Slide],
+        *,
+        whole: bool,
+    ) -> None:
+        self._around = around
+        self._slides = slides
+        self._later = without_detours(later)
+        self._now = around.by_id({change.entry_id for change in past})
+        self._back = self._sliding_back(past) if whole else {}
         self._kept: list[Kept] = []
         self._deleted: dict[int, Entry] = {}
         self._edited: dict[int, tuple[Entry, Row]] = {}
         self._returned: dict[int, tuple[Past, Row]] = {}
+        self._moved: dict[int, int] = {}  # id -> -1 up or 1 down, of what goes back to its place
         for change in past:
             self._weigh(change)
 
@@ -107,9 +152,40 @@ class _Weighing:
             tuple(self._deleted.values()),
             tuple((entry, row) for entry, row in self._edited.values() if entry.row != row),
             tuple(self._returned.values()),
+            tuple(one for slides in self._back.values() for one in slides),
             shifted,
             tuple(self._kept),
         )
+
+    def _sliding_back(self, past: Sequence[Past]) -> dict[str, list[Slide]]:
+        """For each section whose order goes back as a whole: the slides that do it.
+
+        That holds while everything the change set moved stands where it was put, and nobody
+        made room in the section since. Else each goes to its place for itself.
+        """
+        own: defaultdict[str, list[Slide]] = defaultdict(list)
+        for one in self._slides:
+            own[one.section].append(one)
+        moved = {change.section for change in past if self._was_moved(change)}
+        broken = {one.section for one in self._later}
+        for change in past:
+            entry = self._now.get(change.entry_id)
+            if entry is None or change.after is None or not self._was_moved(change):
+                continue
+            if entry.position != change.after.position:
+                broken.add(change.section)
+        return {
+            section: taken_back(slides)
+            for section, slides in own.items()
+            if section in moved - broken
+        }
+
+    def _was_moved(self, change: Past) -> bool:
+        """Whether the change set put it elsewhere among the others; some only made room."""
+        if change.before is None or change.after is None:
+            return False
+        made_room = slid(self._slides, change.section, change.before.position)
+        return change.after.position != made_room
 
     def _weigh(self, change: Past) -> None:
         entry = self._now.get(change.entry_id)
@@ -117,7 +193,8 @@ class _Weighing:
             self._keep(change, WHOLE, "its texts were purged from the history")
         elif change.after is None:
             if entry is None and change.before is not None:
-                self._returned[change.entry_id] = (change, change.before)
+                row = replace(change.before, position=self._place(change, change.before))
+                self._returned[change.entry_id] = (change, row)
             else:
                 self._keep(change, WHOLE, "it came back already")
         elif entry is None:
@@ -126,6 +203,13 @@ class _Weighing:
             self._take_away(change, change.after, entry)
         else:
             self._set_back(change, change.before, change.after, entry)
+
+    def _place(self, change: Past, before: Row) -> int:
+        """Where its old place is by now: others made room since."""
+        if change.section in self._back:
+            return before.position
+        own = () if self._was_moved(change) else self._slides
+        return slid((*own, *self._later), change.section, before.position)
 
     def _take_away(self, change: Past, after: Row, entry: Entry) -> None:
         if entry.kind is after.kind and entry.key == after.key and same(entry.body, after.body):
@@ -146,8 +230,12 @@ class _Weighing:
                 target = replace(target, key=before.key)
             else:
                 self._keep(change, KEY, _since(entry))
-        if before.position != after.position and entry.position == after.position:
-            target = replace(target, position=before.position)
+        if self._was_moved(change):
+            if entry.position == slid(self._later, entry.section, after.position):
+                target = replace(target, position=self._place(change, before))
+                self._moved[entry.id] = 1 if before.position > after.position else -1
+            else:
+                self._keep(change, PLACE, "it was moved since")
         self._edited[entry.id] = (entry, target)
 
     def _cells(self, change: Past, before: Row, after: Row, entry: Entry) -> dict[str, str]:
@@ -172,76 +260,106 @@ class _Weighing:
             for entry, row in self._edited.values()
             if entry.kind is Kind.GROUP and row.kind is not Kind.GROUP
         ]
+        if not going:
+            return
+        left = dict(self._around.held({group.row.pointer for group in going}))
+        for entry in self._deleted.values():
+            left[entry.section] = left.get(entry.section, 0) - 1
         # The innermost first: a group may be all that another one holds.
         for group in sorted(going, key=lambda entry: -entry.section.count("/")):
-            where = group.row.pointer
-            if any(one.section == where and one.id not in self._deleted for one in self._current):
-                self._deleted.pop(group.id, None)
+            if left.get(group.row.pointer, 0) > 0:
+                if self._deleted.pop(group.id, None):
+                    left[group.section] = left.get(group.section, 0) + 1
                 self._edited.pop(group.id, None)
                 self._kept.append(
                     Kept(group.section, group.key, WHOLE, "other entries lie in it by now")
                 )
 
+    def _without_twins(self) -> None:
+        """Two entries of a section never get the same key: one of those that would stays."""
+        claims: defaultdict[Place, list[int]] = defaultdict(list)
+        for entry, row in self._edited.values():
+            claims[(row.section, row.key)].append(entry.id)
+        for entry_id, (_past, row) in self._returned.items():
+            claims[(row.section, row.key)].append(entry_id)
+        renamed = {entry.id for entry, row in self._edited.values() if entry.key != row.key}
+        asked = {
+            place
+            for place, ids in claims.items()
+            if any(one in renamed or one in self._returned for one in ids)
+        }
+        for place, entry in self._around.at(asked).items():
+            if entry.id not in self._edited and entry.id not in self._deleted:
+                claims[place].insert(0, entry.id)
+        waiting = [place for place, ids in claims.items() if len(ids) > 1]
+        while waiting:
+            place = waiting.pop()
+            ids = claims[place]
+            while len(ids) > 1 and (loser := self._loser(ids)) is not None:
+                ids.remove(loser)
+                fallen = self._give_up(loser)
+                if fallen is not None:
+                    claims[fallen].append(loser)
+                    waiting.append(fallen)
+
+    def _loser(self, ids: list[int]) -> int | None:
+        for entry_id in ids:
+            if entry_id in self._returned:
+                return entry_id
+            if entry_id in self._edited:
+                entry, row = self._edited[entry_id]
+                if entry.key != row.key:
+                    return entry_id
+        return None
+
+    def _give_up(self, entry_id: int) -> Place | None:
+        """Let go of a name; gives the place where the entry stays, if it stays."""
+        if entry_id in self._returned:
+            change = self._returned.pop(entry_id)[0]
+            self._keep(change, WHOLE, "another entry has its name now")
+            return None
+        entry, row = self._edited[entry_id]
+        self._edited[entry_id] = (entry, replace(row, key=entry.key))
+        self._kept.append(Kept(entry.section, entry.key, KEY, f"another entry is {row.key} now"))
+        return entry.section, entry.key
+
     def _without_homeless(self) -> None:
         """What would come back into something that holds no entries stays away."""
-        while True:
-            kinds = {(e.section, e.key): e.kind for e in self._current if e.id not in self._deleted}
-            kinds |= {(e.section, row.key): row.kind for e, row in self._edited.values()}
-            kinds |= {(row.section, row.key): row.kind for _past, row in self._returned.values()}
-            homeless = [
-                change
-                for change, row in self._returned.values()
-                if any(kinds.get(at, Kind.GROUP) is not Kind.GROUP for at in _holders(row.section))
-            ]
-            if not homeless:
-                return
-            for change in homeless:
+        places = {at for _past, row in self._returned.values() for at in holders(row.section)}
+        if not places:
+            return
+        kinds = {
+            place: entry.kind
+            for place, entry in self._around.at(places).items()
+            if entry.id not in self._deleted
+        }
+        kinds |= {(e.section, row.key): row.kind for e, row in self._edited.values()}
+        kinds |= {(row.section, row.key): row.kind for _past, row in self._returned.values()}
+        closed = {place for place in places if kinds.get(place, Kind.GROUP) is not Kind.GROUP}
+        for change, row in list(self._returned.values()):
+            if closed.intersection(holders(row.section)):
                 del self._returned[change.entry_id]
                 self._keep(change, WHOLE, "a text stands where it was")
 
-    def _without_twins(self) -> None:
-        """Two entries of a section never get the same key: one of those that would stays."""
-        while twins := self._twins():
-            for entry_id in twins:
-                if entry_id in self._returned:
-                    change = self._returned.pop(entry_id)[0]
-                    self._keep(change, WHOLE, "another entry has its name now")
-                    break
-                entry, row = self._edited.get(entry_id, (None, None))
-                if entry is not None and row is not None and row.key != entry.key:
-                    self._edited[entry_id] = (entry, replace(row, key=entry.key))
-                    self._kept.append(
-                        Kept(entry.section, entry.key, KEY, f"another entry is {row.key} now")
-                    )
-                    break
-
-    def _twins(self) -> list[int]:
-        there: defaultdict[tuple[str, str], list[int]] = defaultdict(list)
-        for entry in self._current:
-            if entry.id not in self._deleted:
-                row = self._edited[entry.id][1] if entry.id in self._edited else entry.row
-                there[(row.section, row.key)].append(entry.id)
-        for entry_id, (_past, row) in self._returned.items():
-            there[(row.section, row.key)].append(entry_id)
-        return next((ids for ids in there.values() if len(ids) > 1), [])
-
     def _placed(self) -> tuple[tuple[int, int], ...]:
-        """Give every row of a touched section a place of its own."""
-        touched = {row.section for _one, row in (*self._edited.values(), *self._returned.values())}
+        """Give every row of a section, to which something comes back, a place of its own."""
+        coming: defaultdict[str, list[tuple[int, int, int, int]]] = defaultdict(list)
+        for entry_id, (past, row) in self._returned.items():
+            coming[row.section].append((row.position, -1, _old_place(past), entry_id))
+        for entry_id, side in self._moved.items():
+            if entry_id in self._edited:
+                entry, row = self._edited[entry_id]
+                coming[row.section].append((row.position, side, entry.position, entry_id))
         shifted: list[tuple[int, int]] = []
-        for section in touched:
-            # Where two would have the same place: what came back, then as they stand now.
-            rows = [
-                (row.position, -1, entry_id)
-                for entry_id, (_past, row) in self._returned.items()
-                if row.section == section
-            ]
-            for entry in self._current:
-                if entry.section == section and entry.id not in self._deleted:
-                    row = self._edited[entry.id][1] if entry.id in self._edited else entry.row
-                    rows.append((row.position, entry.position, entry.id))
+        for section, rows in coming.items():
+            placed = {entry_id for *_at, entry_id in rows}
+            back = self._back.get(section, ())
+            for position, entry_id in self._around.standing(section):
+                if entry_id not in placed and entry_id not in self._deleted:
+                    rows.append((slid(back, section, position), 0, position, entry_id))
             last = -1
-            for position, _now, entry_id in sorted(rows):
+            # At one place: what came back, what moved up, those who stand there, what moved down.
+            for position, _side, _now, entry_id in sorted(rows):
                 last = max(position, last + 1)
                 if last != position:
                     self._move(entry_id, last, shifted)
@@ -251,7 +369,7 @@ class _Weighing:
         if entry_id in self._returned:
             change, row = self._returned[entry_id]
             self._returned[entry_id] = (change, replace(row, position=position))
-        elif entry_id in self._edited:
+        elif entry_id in self._moved:
             entry, row = self._edited[entry_id]
             self._edited[entry_id] = (entry, replace(row, position=position))
         else:
@@ -261,9 +379,14 @@ class _Weighing:
         self._kept.append(Kept(change.section, change.key, field, why))
 
 
-def _holders(section: str) -> Iterable[tuple[str, str]]:
+def holders(section: str) -> list[Place]:
+    """The places of everything that a section lies in."""
     path = path_of(section)
     return [(pointer(path[:depth]), path[depth]) for depth in range(len(path))]
+
+
+def _old_place(past: Past) -> int:
+    return past.before.position if past.before else 0
 
 
 def _since(entry: Entry) -> str:

@@ -57,6 +57,7 @@ class Ledger:
         self._deleted: list[Entry] = []
         self._shifted: dict[int, int] = {}
         self._slides: list[Slide] = []
+        self._placed: set[int] = set()
 
     def add(self, row: Row) -> None:
         """A new row, at the position it names."""
@@ -70,9 +71,15 @@ class Ledger:
         """
         self._returned.append((entry_id, version, row))
 
-    def edit(self, entry: Entry, row: Row) -> None:
-        """The row becomes this; it stays in its section."""
+    def edit(self, entry: Entry, row: Row, *, placed: bool = False) -> None:
+        """The row becomes this; it stays in its section.
+
+        Args:
+            placed: its place is meant, even where it is the one it had: it does not slide.
+        """
         self._edited.append((entry, row))
+        if placed or entry.position != row.position:
+            self._placed.add(entry.id)
 
     def delete(self, entry: Entry) -> None:
         """The row goes."""
@@ -219,14 +226,13 @@ class Ledger:
             self._slide_shifted(section)
         self._edited = [
             (entry, replace(row, position=slid(self._slides, row.section, row.position)))
-            if row.position == entry.position
+            if entry.id not in self._placed
             else (entry, row)
             for entry, row in self._edited
         ]
 
     def _slide_shifted(self, section: str) -> None:
-        placed = {entry.id for entry in self._deleted}
-        placed |= {entry.id for entry, row in self._edited if entry.position != row.position}
+        placed = self._placed | {entry.id for entry in self._deleted}
         query = select(table.c.id, table.c.position).where(table.c.section == section)
         order = query.order_by(table.c.position, table.c.id)
         rows = [row for row in self._connection.execute(order) if row.id not in placed]
@@ -242,11 +248,12 @@ class Ledger:
         for entry in by_id(self._connection, single).values():
             self.edit(entry, entry.row)
         self._edited = [
-            (entry, replace(row, position=self._shifted.get(entry.id, row.position)))
-            if row.section == section
+            (entry, replace(row, position=self._shifted[entry.id]))
+            if row.section == section and entry.id in self._shifted
             else (entry, row)
             for entry, row in self._edited
         ]
+        self._placed |= {row.id for row in rows}
 
     def _write_deletes(self) -> list[dict[str, Any]]:
         for start in range(0, len(self._deleted), 500):

@@ -178,7 +178,7 @@ def _write(
     ledger = Ledger(connection)
     first = _make_room(connection, ledger, moved, target)
     for offset, entry in enumerate(moved):
-        ledger.edit(entry, _at(entry, first + offset))
+        ledger.edit(entry, _at(entry, first + offset), placed=True)
     return ledger.write(ctx, actor, "edit", reason)
 
 

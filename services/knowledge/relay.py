@@ -8,7 +8,6 @@ commit and again at the next start for what a crash left behind.
 from __future__ import annotations
 
 import logging
-from collections import Counter
 from typing import Any
 
 from sqlalchemy import Connection, func, select, update
@@ -47,7 +46,7 @@ def _relay(ctx: Context) -> int:
     with read_shop(ctx) as shop:
         query = select(change_sets).where(change_sets.c.relayed.is_(False))
         waiting = [
-            (row, _details(shop, row.id))
+            (row, _details(shop, row))
             for row in shop.execute(query.order_by(change_sets.c.at, change_sets.c.id))
         ]
     if not waiting:
@@ -86,17 +85,14 @@ def _copy(ctx: Context, control: Connection, row: Any, details: dict[str, Any]) 
 
 
 _ACTIONS = ("added", "edited", "deleted")
-_PAST = {"add": "added", "edit": "edited", "delete": "deleted"}
 
 
-def _details(shop: Connection, change_set_id: str) -> dict[str, Any]:
-    query = select(changes.c.action, changes.c.section, changes.c.key).where(~changes_group())
-    counts: Counter[str] = Counter()
-    named: list[str] = []
-    for action, section, key in shop.execute(
-        query.where(changes.c.change_set_id == change_set_id).order_by(changes.c.id)
-    ):
-        counts[_PAST[action]] += 1
-        if len(named) < _NAMED:
-            named.append(f"{title_of(section)} / {key}")
-    return {**{name: counts[name] for name in _ACTIONS}, "entries": named}
+def _details(shop: Connection, row: Any) -> dict[str, Any]:
+    query = select(changes.c.section, changes.c.key).where(
+        changes.c.change_set_id == row.id, ~changes_group()
+    )
+    named = [
+        f"{title_of(section)} / {key}"
+        for section, key in shop.execute(query.order_by(changes.c.id).limit(_NAMED))
+    ]
+    return {**{name: getattr(row, name) for name in _ACTIONS}, "entries": named}

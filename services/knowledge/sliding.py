@@ -26,8 +26,18 @@ class Slide:
         return Slide(self.section, self.first + self.by, self.last + self.by, -self.by)
 
     def after(self, position: int) -> int:
-        """Where what stood there stands then."""
-        return position + self.by if self.first <= position <= self.last else position
+        """Where what stood there stands then.
+
+        A place that was free, or whose entry went at the same time, stays between the same
+        two neighbours; where none is left between them, it is the upper one's.
+        """
+        if self.first <= position <= self.last:
+            return position + self.by
+        if self.last < position <= self.last + self.by:
+            return self.last + self.by + 1
+        if self.first + self.by <= position < self.first:
+            return self.first + self.by
+        return position
 
 
 def slid(slides: Iterable[Slide], section: str, position: int) -> int:
@@ -41,6 +51,18 @@ def slid(slides: Iterable[Slide], section: str, position: int) -> int:
 def taken_back(slides: Sequence[Slide]) -> list[Slide]:
     """What takes these back, in the order in which it must happen."""
     return [one.back() for one in reversed(slides)]
+
+
+def without_detours(slides: Iterable[Slide]) -> list[Slide]:
+    """The same without those that were taken back again, one after the other."""
+    left: dict[str, list[Slide]] = {}
+    for one in slides:
+        mine = left.setdefault(one.section, [])
+        if mine and mine[-1] == one.back():
+            mine.pop()
+        else:
+            mine.append(one)
+    return [one for mine in left.values() for one in mine]
 
 
 def slides_of(section: str, steps: Sequence[tuple[int, int]]) -> list[Slide] | None:

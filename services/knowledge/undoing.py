@@ -1,39 +1,38 @@
-"""Take a change set back, or some entries of it; bring deleted entries back; purge them.
+"""Take a change set back, or some entries of it; see `recycling` for what was deleted.
 
-Taking back is a change set itself: it has an author, a history and can be taken back.
+Taking back is a change set itself: it has an author, a history and can be taken back. Only
+the rows that matter are read, so that one cell takes no longer among 100,000 entries.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Collection, Sequence
+from collections import defaultdict
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Select, func, select, update
+from sqlalchemy import Connection, func, select
 
-from db.knowledge import change_sets, changes, changes_group, changes_purged
+from db.knowledge import change_sets, changes
 from db.knowledge import entries as table
+from db.knowledge import slides as slides_table
 from services.core.access import Actor, Permission, require
 from services.core.context import Context
 from services.core.databases import read_shop, write_shop
 from services.core.errors import Conflict, Invalid
 from services.knowledge.changes import sound_reason
 from services.knowledge.document import Kind, Row
-from services.knowledge.entries import cells_of, everything
-from services.knowledge.history import EntryChange, FieldChange
-from services.knowledge.inverse import PURGED, Inverse, Kept, Past, inverse, past_of
+from services.knowledge.entries import Entry, by_id, entry_of
+from services.knowledge.history import EntryChange, fields_of
+from services.knowledge.inverse import Inverse, Kept, Place, holders, inverse, past_of
 from services.knowledge.ledger import ChangeSet, Ledger
 from services.knowledge.relay import relay
-from services.knowledge.sections import title_of
-from services.knowledge.validation import KEY, MAX_REASON
+from services.knowledge.sliding import Slide
 
 KIND = "undo"
-PURGE_WORD = "purge"
-"""What is typed to confirm that texts go for good."""
-BIN_ROWS = 50
 _AT_ONCE = 500
 
 
@@ -54,26 +53,46 @@ class UndoPlan:
         return not self.changes
 
 
-@dataclass(frozen=True)
-class DeletedEntry:
-    """An entry in the recycle bin, as it was when it was deleted."""
+class Standing:
+    """The knowledge base as it stands, of which only the rows that are asked for are read."""
 
-    entry_id: int
-    section: str
-    key: str
-    cells: dict[str, str]
-    change_set_id: str
-    by: str
-    at: datetime
-    reason: str
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
 
+    def by_id(self, ids: Collection[int]) -> Mapping[int, Entry]:
+        """Those of these entries that are there."""
+        return by_id(self._connection, ids)
 
-@dataclass(frozen=True)
-class Bin:
-    """One page of the recycle bin, the newest first."""
+    def at(self, places: Collection[Place]) -> Mapping[Place, Entry]:
+        """The entries at these places."""
+        keys: defaultdict[str, list[str]] = defaultdict(list)
+        for section, key in places:
+            keys[section].append(key)
+        found: dict[Place, Entry] = {}
+        for section, wanted in keys.items():
+            for some in in_parts(sorted(wanted)):
+                query = select(table).where(table.c.section == section, table.c.key.in_(some))
+                for row in self._connection.execute(query):
+                    found[(row.section, row.key)] = entry_of(row)
+        return found
 
-    entries: tuple[DeletedEntry, ...]
-    total: int
+    def held(self, sections: Collection[str]) -> Mapping[str, int]:
+        """How many rows lie directly in each of these."""
+        found: dict[str, int] = {}
+        for some in in_parts(sorted(sections)):
+            counted = self._connection.execute(
+                select(table.c.section, func.count())
+                .where(table.c.section.in_(some))
+                .group_by(table.c.section)
+            )
+            found.update((section, count) for section, count in counted)
+        return found
+
+    def standing(self, section: str) -> Sequence[tuple[int, int]]:
+        """Position and id of every row of a section, in their order."""
+        query = select(table.c.position, table.c.id).where(table.c.section == section)
+        rows = self._connection.execute(query.order_by(table.c.position, table.c.id))
+        return [(position, row_id) for position, row_id in rows]
 
 
 def preview(ctx: Context, actor: Actor, change_set_id: str, only: Collection[int] = ()) -> UndoPlan:
@@ -94,7 +113,7 @@ def preview(ctx: Context, actor: Actor, change_set_id: str, only: Collection[int
         change_set_id,
         frozenset(only),
         about,
-        tuple(_told(found, actor, ctx.now())),
+        tuple(told(found, actor, ctx.now())),
         found.kept,
         _fingerprint(found),
     )
@@ -123,129 +142,109 @@ def undo(ctx: Context, actor: Actor, plan: UndoPlan, reason: str = "") -> Change
                 "Its texts are in the history of each entry.",
             )
         ledger = Ledger(connection)
-        for entry in found.deleted:
-            ledger.delete(entry)
-        for entry, row in found.edited:
-            ledger.edit(entry, row)
-        for past, row in _outer_first(found.returned):
-            ledger.ensure_holders(row.section)
-            ledger.bring_back(past.entry_id, past.writes + 1, row)
-        for entry_id, position in found.shifted:
-            ledger.shift(entry_id, position)
+        enter(found, ledger, Standing(connection))
         change_set = ledger.write(ctx, actor, KIND, reason)
     relay(ctx)
     return change_set
 
 
-def deleted(ctx: Context, actor: Actor, *, search: str = "", page: int = 1) -> Bin:
-    """Entries that were deleted and not brought back, the newest first.
-
-    Args:
-        search: found in keys and texts, whatever the case.
-        page: from 1, of `BIN_ROWS` entries.
-    """
-    require(actor, Permission.KB_VIEW)
-    skip = (max(page, 1) - 1) * BIN_ROWS
-    query = _in_bin().order_by(changes.c.id.desc())
-    with read_shop(ctx) as connection:
-        if not search:
-            total = connection.scalar(select(func.count()).select_from(query.subquery())) or 0
-            rows = connection.execute(query.limit(BIN_ROWS).offset(skip)).all()
-            return Bin(tuple(_binned(row) for row in rows), total)
-        wanted = search.casefold()
-        found = [_binned(row) for row in connection.execute(query)]
-    matching = [
-        one
-        for one in found
-        if any(wanted in text.casefold() for text in (one.key, *one.cells.values()))
-    ]
-    return Bin(tuple(matching[skip : skip + BIN_ROWS]), len(matching))
+def enter(found: Inverse, ledger: Ledger, around: Standing) -> None:
+    """Hand every operation of an inverse to a ledger."""
+    for one in found.slides:
+        ledger.slide(one.section, one.first, one.last, one.by)
+    for entry in found.deleted:
+        ledger.delete(entry)
+    for entry, row in found.edited:
+        ledger.edit(entry, row)
+    for past, row in sorted(found.returned, key=lambda one: one[1].section.count("/")):
+        ledger.bring_back(past.entry_id, past.writes + 1, row)
+    for section in _without_holders(found, around):
+        ledger.ensure_holders(section)
+    for entry_id, position in found.shifted:
+        ledger.shift(entry_id, position)
 
 
-def purge(ctx: Context, actor: Actor, entry_ids: Collection[int], typed: str) -> int:
-    """Remove the texts of deleted entries from the whole history. Final: only backups have them.
-
-    That each was changed, by whom and when stays in the history.
-
-    Args:
-        typed: `purge`, as the person typed it.
-
-    Returns:
-        How many entries were purged.
-
-    Raises:
-        Denied: without `kb.purge`.
-        Invalid: the confirmation is missing, or one of them is not in the bin.
-    """
-    require(actor, Permission.KB_PURGE)
-    wanted = sorted(set(entry_ids))
-    if typed.strip() != PURGE_WORD:
-        raise Invalid(
-            "The confirmation does not fit; nothing was purged.",
-            f"Type {PURGE_WORD} to remove these texts for good.",
-        )
-    with write_shop(ctx) as connection:
-        rows = [
-            row
-            for start in range(0, len(wanted), _AT_ONCE)
-            for row in connection.execute(
-                _in_bin().where(changes.c.entry_id.in_(wanted[start : start + _AT_ONCE]))
-            )
-        ]
-        if len(rows) != len(wanted) or not rows:
-            raise Invalid(
-                "Not all of these entries are in the recycle bin (any more); nothing was purged.",
-                "Reload the page and choose again.",
-            )
-        if connection.dialect.name == "sqlite":
-            # Not every build of SQLite overwrites what it frees.
-            connection.exec_driver_sql("PRAGMA secure_delete = ON")
-        for row in rows:
-            _blank(connection, row.entry_id)
-        named = ", ".join(f"{title_of(row.section)} / {row.key}" for row in rows)
-        told = f"Purged {len(rows)} deleted entries for good: {named}"
-        Ledger(connection).write(ctx, actor, "purge", _shortened(told))
-    relay(ctx)
-    return len(rows)
+def _without_holders(found: Inverse, around: Standing) -> list[str]:
+    sections = {row.section for _past, row in found.returned}
+    places = {place for section in sections for place in holders(section)}
+    there = set(around.at(places)) | {(row.section, row.key) for _past, row in found.returned}
+    return sorted(section for section in sections if not there.issuperset(holders(section)))
 
 
-def _about(connection: Connection, change_set_id: str) -> str:
-    row = connection.execute(select(change_sets).where(change_sets.c.id == change_set_id)).first()
-    if row is None:
-        raise Invalid(
-            "There is no such change set (any more); nothing was taken back.",
-            "Reload the page and choose it again.",
-        )
-    why = f" ({row.reason[:200]})" if row.reason else ""
-    return f"Takes back the change by {row.author} of {row.at:%Y-%m-%d %H:%M} UTC{why}"
-
-
-def _inverse(connection: Connection, change_set_id: str, only: frozenset[int]) -> Inverse:
-    query = select(changes).where(changes.c.change_set_id == change_set_id)
-    rows = connection.execute(query.order_by(changes.c.id)).all()
-    chosen = [row for row in rows if not only or row.entry_id in only]
-    writes = _writes(connection, {row.entry_id for row in chosen if row.after is None})
-    past = [past_of(row, writes.get(row.entry_id, 0)) for row in chosen]
-    return inverse(past, everything(connection))
-
-
-def _writes(connection: Connection, ids: Collection[int]) -> dict[int, int]:
+def writes(connection: Connection, ids: Collection[int]) -> dict[int, int]:
     """How often each entry was ever written. What comes back continues from there: a version
     that it had before must not pass for the one that somebody still has on the screen."""
-    wanted = sorted(ids)
     found: dict[int, int] = {}
-    for start in range(0, len(wanted), _AT_ONCE):
+    for some in in_parts(sorted(ids)):
         counted = connection.execute(
             select(changes.c.entry_id, func.count().label("writes"))
-            .where(changes.c.entry_id.in_(wanted[start : start + _AT_ONCE]))
+            .where(changes.c.entry_id.in_(some))
             .group_by(changes.c.entry_id)
         )
         found.update((row.entry_id, row.writes) for row in counted)
     return found
 
 
-def _outer_first(returned: Sequence[tuple[Past, Row]]) -> list[tuple[Past, Row]]:
-    return sorted(returned, key=lambda one: one[1].section.count("/"))
+def slides_since(
+    connection: Connection, number: int, sections: Collection[str] = ()
+) -> list[tuple[int, Slide]]:
+    """How entries made room in every change set from this number on, the oldest first.
+
+    Args:
+        sections: of these alone; of all, where none is named or they are many.
+    """
+    query = (
+        select(change_sets.c.number, slides_table)
+        .join(change_sets, change_sets.c.id == slides_table.c.change_set_id)
+        .where(change_sets.c.number >= number)
+        .order_by(slides_table.c.id)
+    )
+    if 0 < len(sections) <= _AT_ONCE:
+        query = query.where(slides_table.c.section.in_(sections))
+    return [
+        (row.number, Slide(row.section, row.first, row.last, row.by))
+        for row in connection.execute(query)
+    ]
+
+
+def in_parts(values: Sequence[Any]) -> Iterator[Sequence[Any]]:
+    """So many at once as a statement takes on every database."""
+    for start in range(0, len(values), _AT_ONCE):
+        yield values[start : start + _AT_ONCE]
+
+
+def _set_of(connection: Connection, change_set_id: str) -> Any:
+    row = connection.execute(select(change_sets).where(change_sets.c.id == change_set_id)).first()
+    if row is None:
+        raise Invalid(
+            "There is no such change set (any more); nothing was taken back.",
+            "Reload the page and choose it again.",
+        )
+    return row
+
+
+def _about(connection: Connection, change_set_id: str) -> str:
+    row = _set_of(connection, change_set_id)
+    why = f" ({row.reason[:200]})" if row.reason else ""
+    return f"Takes back the change by {row.author} of {row.at:%Y-%m-%d %H:%M} UTC{why}"
+
+
+def _inverse(connection: Connection, change_set_id: str, only: frozenset[int]) -> Inverse:
+    number = _set_of(connection, change_set_id).number
+    query = select(changes).where(changes.c.change_set_id == change_set_id).order_by(changes.c.id)
+    if 0 < len(only) <= _AT_ONCE:
+        query = query.where(changes.c.entry_id.in_(only))
+    chosen = [row for row in connection.execute(query) if not only or row.entry_id in only]
+    written = writes(connection, {row.entry_id for row in chosen if row.after is None})
+    past = [past_of(row, written.get(row.entry_id, 0)) for row in chosen]
+    slides = slides_since(connection, number, {row.section for row in chosen})
+    return inverse(
+        past,
+        Standing(connection),
+        slides=[one for at, one in slides if at == number],
+        later=[one for at, one in slides if at > number],
+        whole=not only,
+    )
 
 
 def _fingerprint(found: Inverse) -> str:
@@ -256,13 +255,15 @@ def _fingerprint(found: Inverse) -> str:
             for entry, row in found.edited
         ],
         [(past.entry_id, row.key, row.body, row.position) for past, row in found.returned],
+        [(one.section, one.first, one.last, one.by) for one in found.slides],
         [(one.section, one.key, one.field, one.why) for one in found.kept],
     ]
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
 
 
-def _told(found: Inverse, actor: Actor, now: datetime) -> list[EntryChange]:
-    pairs = [
+def told(found: Inverse, actor: Actor, now: datetime) -> list[EntryChange]:
+    """An inverse as a person reads it."""
+    pairs: list[tuple[int, str, Row | None, Row | None]] = [
         *((entry.id, "delete", entry.row, None) for entry in found.deleted),
         *((entry.id, "edit", entry.row, row) for entry, row in found.edited),
         *((past.entry_id, "add", None, row) for past, row in found.returned),
@@ -270,64 +271,16 @@ def _told(found: Inverse, actor: Actor, now: datetime) -> list[EntryChange]:
     return [
         EntryChange(
             entry_id,
-            (after or before or row).section,
-            (after or before or row).key,
+            row.section,
+            row.key,
             action,
-            _fields(before, after),
+            fields_of(before, after),
             actor.name,
             now,
             "",
             "",
         )
         for entry_id, action, before, after in pairs
-        for row in [before or after]
+        for row in [after or before]
         if row is not None and row.kind is not Kind.GROUP
     ]
-
-
-def _fields(before: Row | None, after: Row | None) -> tuple[FieldChange, ...]:
-    one, two = (
-        {} if row is None else {KEY: row.key, **cells_of(row.kind, row.body)}
-        for row in (before, after)
-    )
-    return tuple(
-        FieldChange(name, one.get(name), two.get(name))
-        for name in dict.fromkeys([*one, *two])
-        if one.get(name) != two.get(name)
-    )
-
-
-def _in_bin() -> Select[Any]:
-    """The last change of each entry that is no longer there, if it can be brought back."""
-    last = select(func.max(changes.c.id)).group_by(changes.c.entry_id)
-    return (
-        select(changes, change_sets.c.author, change_sets.c.at, change_sets.c.reason)
-        .join(change_sets)
-        .where(
-            changes.c.id.in_(last),
-            changes.c.action == "delete",
-            changes.c.entry_id.not_in(select(table.c.id)),
-            ~changes_group(),
-            ~changes_purged(),
-        )
-    )
-
-
-def _shortened(text: str) -> str:
-    return text if len(text) <= MAX_REASON else f"{text[: MAX_REASON - 1]}…"
-
-
-def _binned(row: Any) -> DeletedEntry:
-    cells = cells_of(row.before["kind"], row.before["body"])
-    return DeletedEntry(
-        row.entry_id, row.section, row.key, cells, row.change_set_id, row.author, row.at, row.reason
-    )
-
-
-def _blank(connection: Connection, entry_id: int) -> None:
-    for row in connection.execute(select(changes).where(changes.c.entry_id == entry_id)).all():
-        sides = {
-            name: None if side is None else {**side, "kind": PURGED, "body": None}
-            for name, side in (("before", row.before), ("after", row.after))
-        }
-        connection.execute(update(changes).where(changes.c.id == row.id).values(**sides))

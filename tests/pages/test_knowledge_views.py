@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from services.knowledge import changes, undoing
+from services.knowledge import changes, recycling
 from services.knowledge.changes import Delete, Edit
 from tests.conftest import person
 from tests.knowledge_base import COLOURS, load, named, state
@@ -68,7 +68,7 @@ def test_only_an_administrator_is_offered_to_purge(desk):
             keys = {button.key for button in app.button}
             assert ("kb_bin_purge" in keys) is offered
             assert ("kb_bin_back" in keys) is (role != "manager")
-    assert undoing.deleted(desk, person("admin")).total == 1
+    assert recycling.deleted(desk, person("admin")).total == 1
 
 
 def test_what_taking_back_would_change_is_shown_before_it_is_done(desk):

@@ -6,7 +6,7 @@ import pytest
 
 from services.core import audit
 from services.core.errors import Conflict, Denied, Invalid
-from services.knowledge import changes, entries, history, undoing
+from services.knowledge import changes, entries, history, recycling, undoing
 from services.knowledge.changes import Add, Delete, Edit
 from services.knowledge.comparing import Mode
 from services.knowledge.document import canonical
