@@ -11,7 +11,7 @@ import logging
 import threading
 from collections import OrderedDict
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, timedelta
 from pathlib import Path
 
 from sqlalchemy import Connection, String, column, func, inspect, select, table
@@ -97,8 +97,17 @@ def refresh(ctx: Context) -> None:
         _check(ctx, connection, _state(ctx, connection))
 
 
+def wait(ctx: Context, at_most: timedelta) -> bool:
+    """Wait for checks that are at work; whether they are done."""
+    with _guard:
+        thread = _at_work.get(path_of_index(ctx))
+    if thread is not None:
+        thread.join(at_most.total_seconds())
+    return thread is None or not thread.is_alive()
+
+
 _known: OrderedDict[Path, _Checked] = OrderedDict()
-_at_work: set[Path] = set()
+_at_work: dict[Path, threading.Thread] = {}
 _guard = threading.Lock()
 
 
@@ -140,10 +149,6 @@ def _check(ctx: Context, connection: Connection, state: _State) -> _Checked:
 
 def _leave_to_a_thread(ctx: Context) -> None:
     mine = path_of_index(ctx)
-    with _guard:
-        if mine in _at_work:
-            return
-        _at_work.add(mine)
 
     def check() -> None:
         try:
@@ -152,9 +157,12 @@ def _leave_to_a_thread(ctx: Context) -> None:
             log.warning("the checks could not be run", exc_info=True)
         finally:
             with _guard:
-                _at_work.discard(mine)
+                _at_work.pop(mine, None)
 
-    threading.Thread(target=check, name="quality-checks", daemon=True).start()
+    with _guard:
+        if mine not in _at_work:
+            _at_work[mine] = threading.Thread(target=check, name="quality-checks", daemon=True)
+            _at_work[mine].start()
 
 
 def _categories(connection: Connection) -> frozenset[str]:

@@ -92,6 +92,7 @@ NEEDS = {
     "services.knowledge.releasing.standing.folder": Permission.KB_VIEW,
     "services.knowledge.transfer.restore_document": Permission.RESTORE,
     "services.knowledge.releasing.status.status": Permission.KB_VIEW,
+    "services.knowledge.searching.find.find": Permission.KB_VIEW,
     "services.knowledge.trying.golden_answers": Permission.KB_VIEW,
     "services.knowledge.trying.starters": Permission.KB_VIEW,
     "services.knowledge.trying.try_out": Permission.KB_VIEW,
