@@ -25,8 +25,11 @@ _MARKS = (
 )
 
 
-def read_csv(gathering: Gathering, data: bytes, part: str | None) -> Table:
+def read_csv(gathering: Gathering, data: bytes, part: str | None) -> bool:
     """Take in the table of a CSV file.
+
+    Returns:
+        Whether it has the columns of a whole knowledge base.
 
     Raises:
         NotImportable: it is no CSV, or no table of entries.
@@ -49,7 +52,7 @@ def read_csv(gathering: Gathering, data: bytes, part: str | None) -> Table:
             wrong.message, wrong.fix, ((f"row {wrong.row}", wrong.message),)
         ) from None
     table.read(rows)
-    return table
+    return table.names_kinds
 
 
 def decoded(data: bytes, gathering: Gathering) -> str:

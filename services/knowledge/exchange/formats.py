@@ -17,7 +17,10 @@ from services.knowledge.exchange.documents import only, rows_of
 from services.knowledge.exchange.gathering import Gathering, lineage
 from services.knowledge.exchange.model import Format, ReadFile, ReadRow
 from services.knowledge.exchange.naming import MIME, file_name, part_of_name, slug, told_part
-from services.knowledge.exchange.table_writing import one_table
+from services.knowledge.exchange.table_writing import one_table, sheets
+from services.knowledge.exchange.xlsx_sheets import read_xlsx
+from services.knowledge.exchange.xlsx_writing import write_xlsx
+from services.knowledge.exchange.yaml_files import read_yaml, write_yaml
 from services.knowledge.reading import read_json, read_module
 from services.knowledge.sections import pointer
 from services.knowledge.shapes import NotImportable
@@ -53,9 +56,12 @@ def read(
         return _from_document(name, format, read_module(data))
     if format is Format.JSON:
         return _from_document(name, format, read_json(data))
+    if format is Format.YAML:
+        return _from_document(name, format, read_yaml(data))
     gathering = Gathering(known)
-    table = read_csv(gathering, data, part or part_of_name(name))
-    return _from_tables(name, format, gathering, table.names_kinds)
+    told = part or part_of_name(name)
+    could_be_whole = (read_csv if format is Format.CSV else read_xlsx)(gathering, data, told)
+    return _from_tables(name, format, gathering, could_be_whole)
 
 
 def write(
@@ -93,6 +99,10 @@ def _written(document: Mapping[str, Any], format: Format, part: str | None) -> b
         return to_module(document)
     if format is Format.JSON:
         return canonical(document)
+    if format is Format.YAML:
+        return write_yaml(document)
+    if format is Format.XLSX:
+        return write_xlsx(sheets(to_rows(document), part))
     return write_csv(one_table(to_rows(document), part))
 
 
