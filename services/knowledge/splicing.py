@@ -34,11 +34,11 @@ def splice(module: bytes, document: Mapping[str, Any]) -> bytes:
         Invalid: the module's encoding can't hold a letter of the knowledge base.
         Broken: what came out would not read back as exactly this document.
     """
+    begin, end = _span(module)
     bom = _BOM if module.startswith(_BOM) else b""
     encoding = tokenize.detect_encoding(io.BytesIO(module).readline)[0].removesuffix("-sig")
     text = module.removeprefix(bom).decode(encoding)
     starts = [0, *(end.end() for end in _LINE_END.finditer(text))]
-    begin, end = _span(module)
     first, last = _offset(text, starts, *begin), _offset(text, starts, *end)
     ends = _LINE_END.findall(text)
     newline = max(set(ends), key=ends.count) if ends else "\n"

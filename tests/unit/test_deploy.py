@@ -7,7 +7,7 @@ import json
 import re
 from pathlib import Path
 
-from services import backup, drill, store
+from services import backup, drill, publish, store
 from services.core.settings import PROJECT_ROOT
 from services.protection.stores.base import OUR_FOLDERS
 
@@ -56,6 +56,15 @@ def test_the_crontab_looks_after_the_archive_with_the_door_as_it_is():
     (call,) = [line for line in lines if "services/store.py" in line and line[0].isdigit()]
     options = store._parser().parse_args(call.split("services/store.py")[1].split())
     assert options.command == "poll"
+
+
+def test_the_publish_unit_and_the_crontab_call_the_door_as_it_is():
+    calls = [unit(DEPLOY / "insightshop-publish.service")["Service"]["execstart"]]
+    lines = (DEPLOY / "crontab").read_text().splitlines()
+    calls += [line for line in lines if "publish.py" in line]
+    assert len(calls) == 2
+    for call in calls:
+        assert publish._parser().parse_args(call.split("services/publish.py")[1].split()).due
 
 
 def test_every_timer_has_its_service_and_every_page_of_the_readme_its_file():

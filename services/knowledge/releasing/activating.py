@@ -95,23 +95,14 @@ def make_current(
     wanted = wanted_release(ctx, number)
 
     def record(connection: Connection) -> int:
-        require_not_current(connection, number)
+        if current_release(connection) == number:
+            raise Invalid(
+                f"Release {number} is current already; nothing was changed.",
+                "If the folder does not hold it, write it again.",
+            )
         return number
 
     return activate(ctx, actor, wanted, record, reason, over=over_hand_edits)
-
-
-def require_not_current(connection: Connection, number: int) -> None:
-    """Refuse what would change nothing.
-
-    Raises:
-        Invalid: the release is current.
-    """
-    if current_release(connection) == number:
-        raise Invalid(
-            f"Release {number} is current already; nothing was changed.",
-            "If the folder does not hold it, write it again.",
-        )
 
 
 def wanted_release(ctx: Context, number: int) -> Wanted:

@@ -18,12 +18,12 @@ from services.core.databases import read_shop, write_shop
 from services.core.errors import Busy, Conflict, DeskError, Invalid, Transient
 from services.knowledge.releasing.activating import (
     activate,
-    require_not_current,
     sound_words,
     wanted_release,
 )
 from services.knowledge.releasing.archive import freeze
 from services.knowledge.releasing.model import Activation, ReleasePlan, Schedule, ScheduleState
+from services.knowledge.releasing.published import current_release
 from services.knowledge.releasing.releases import add_release, require_unmoved
 
 OVERDUE = timedelta(minutes=15)
@@ -200,6 +200,14 @@ def _run(ctx: Context, row: Any, may_publish: MayPublish) -> Done | None:
         activation = _activate(ctx, row, author)
     except _Taken:
         return None
+    except _CurrentAlready:
+        with write_shop(ctx) as connection:
+            told = "It was current already: somebody made it so before."
+            done = _waiting(row.id).values(
+                state=ScheduleState.DONE.value, ended_at=ctx.now(), problem=told
+            )
+            connection.execute(done)
+        return Done(_one(ctx, row.id), None)
     except (Transient, Busy) as error:
         return Done(_schedule(ctx, row), None) if _note_delay(ctx, row, error) else None
     except DeskError as error:
@@ -210,6 +218,10 @@ def _run(ctx: Context, row: Any, may_publish: MayPublish) -> Done | None:
 
 class _Taken(DeskError):
     """Another runner did it, or somebody cancelled it."""
+
+
+class _CurrentAlready(DeskError):
+    """Somebody made it current before its time."""
 
 
 def _activate(ctx: Context, row: Any, author: Actor) -> Activation:
@@ -226,7 +238,8 @@ def _activate(ctx: Context, row: Any, author: Actor) -> Activation:
         )
         if not connection.execute(done).rowcount:
             raise _Taken("")
-        require_not_current(connection, row.release)
+        if current_release(connection) == row.release:
+            raise _CurrentAlready("")
         return int(row.release)
 
     return activate(ctx, author, wanted_release(ctx, row.release), record, reason)
