@@ -29,6 +29,7 @@ _TITLES = {
     "copy": "Copying to the second store",
     "retention": "Removing old backups",
     "legacy import": "Bringing in a legacy backup",
+    "knowledge import": "Importing into the knowledge base",
 }
 
 
