@@ -32,6 +32,7 @@ class Server:
     """What the server has of these drafts, and what else of this person's it has."""
 
     draft_id: str = field(default_factory=new_id)
+    arrived_at: datetime | None = None  # when this tab was opened
     account_id: str = ""
     kept: dict[int, Unsaved] = field(default_factory=dict)  # as it was last written there
     not_kept: str = ""  # why the last try failed, in words for a person

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import streamlit as st
 
@@ -20,7 +20,7 @@ _PATIENCE = timedelta(seconds=30)
 
 def keep(ctx: Context, actor: Actor, held: Drafts) -> None:
     """Bring what changed to the server; the page goes on whatever comes of it."""
-    _belong(held, actor)
+    _belong(held, actor, ctx.now())
     server = held.server
     changed = _changed(held)
     if not changed and not server.kept:
@@ -85,12 +85,13 @@ def _changed(held: Drafts) -> dict[int, Unsaved | None]:
     return changed | dict.fromkeys(gone)
 
 
-def _belong(held: Drafts, actor: Actor) -> None:
+def _belong(held: Drafts, actor: Actor, now: datetime) -> None:
     """Unsaved edits are of one account: whoever signs in next in this tab begins anew."""
     if held.server.account_id not in ("", actor.id):
         held.clear()
         held.server = Server()
     held.server.account_id = actor.id
+    held.server.arrived_at = held.server.arrived_at or now
 
 
 def _let_go(held: Drafts, changed: dict[int, Unsaved | None]) -> None:
@@ -101,7 +102,7 @@ def _let_go(held: Drafts, changed: dict[int, Unsaved | None]) -> None:
             held.new.pop(number, None)
     held.problems, held.clashes = (), ()
     held.generation += 1
-    held.server = Server(account_id=held.server.account_id)
+    held.server = Server(account_id=held.server.account_id, arrived_at=held.server.arrived_at)
     st.toast(
         "What was unsaved here went on in another tab, or was discarded there.",
         icon=":material/tab:",

@@ -71,6 +71,7 @@ def _show_clash(
     ctx: Context, actor: Actor, held: Drafts, index: int, clash: Clash, now: Entry | None
 ) -> None:
     draft = held.entries.get(clash.entry_id)
+    merged = ""
     if now is None:
         _show_gone(clash, draft)
         labels = ("Let it go", "Keep mine as a new entry")
@@ -81,8 +82,17 @@ def _show_clash(
         _show_cell(ctx, clash)
         labels = ("Keep theirs", "Keep mine")
         if _can_be_woven(clash):
-            _offer_merged(ctx, actor, held, index, clash)
+            merged = _show_merged(held, clash)
     with st.container(horizontal=True, gap="small"):
+        if merged:
+            st.button(
+                "Use the merged text",
+                type="primary",
+                icon=":material/merge:",
+                key=f"kb_clash_{index}_merged",
+                on_click=_use_merged,
+                args=(ctx, actor, held, clash, merged),
+            )
         for label, mine in zip(labels, (False, True), strict=True):
             st.button(
                 label,
@@ -119,7 +129,8 @@ def _can_be_woven(clash: Clash) -> bool:
     return clash.field != KEY and all(isinstance(text, str) and text for text in texts)
 
 
-def _offer_merged(ctx: Context, actor: Actor, held: Drafts, index: int, clash: Clash) -> None:
+def _show_merged(held: Drafts, clash: Clash) -> str:
+    """The proposal, to be edited; gives the key of its field."""
     woven = weave(clash.base or "", clash.theirs or "", clash.mine or "")
     widget = f"kb_merged_{clash.entry_id}_{clash.field}_{held.generation}"
     lines = woven.text.count("\n") + len(woven.text) // 110
@@ -138,14 +149,7 @@ def _offer_merged(ctx: Context, actor: Actor, held: Drafts, index: int, clash: C
             f":orange[:material/join_inner: {where} you both changed the same words: theirs "
             "stand first, then yours. Make one of them.]"
         )
-    st.button(
-        "Use the merged text",
-        type="primary",
-        icon=":material/merge:",
-        key=f"kb_clash_{index}_merged",
-        on_click=_use_merged,
-        args=(ctx, actor, held, clash, widget),
-    )
+    return widget
 
 
 def _show_gone(clash: Clash, draft: EntryDraft | None) -> None:

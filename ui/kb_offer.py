@@ -40,7 +40,7 @@ def _offered(ctx: Context, actor: Actor, held: Drafts) -> tuple[DraftSummary, ..
     if server.offered_at is None or ctx.now() - server.offered_at >= _FRESH:
         server.offered_at = ctx.now()
         try:
-            server.offered = offering.mine(ctx, actor, server.draft_id)
+            server.offered = offering.mine(ctx, actor, server.draft_id, server.arrived_at)
         except Exception as error:
             describe(error)  # logged; the page is for more than this
     return server.offered
@@ -56,7 +56,7 @@ def _show(ctx: Context, actor: Actor, held: Drafts, one: DraftSummary) -> None:
         with st.container(width="stretch", gap=None):
             st.markdown(f":material/history_edu: **You have {count} from {when}**")
             st.caption(
-                "Perhaps still open in another tab; when you go on here, it lets go of them."
+                "Open in another tab right now; when you go on here, it lets go of them."
                 if one.alive
                 else "Kept on the server when a tab was closed, signed out or lost."
             )

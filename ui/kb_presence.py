@@ -46,10 +46,11 @@ def show_others(part: str, entry_id: int | None) -> None:
     found = session.current(touch=False)
     if found is None or not found.actor.may(Permission.KB_EDIT):
         return
-    ctx, actor, tab = session.context(), found.actor, drafts().server.draft_id
+    ctx, actor, server = session.context(), found.actor, drafts().server
+    tab = server.draft_id
     try:
         _tell(ctx, actor, tab, part, entry_id)
-        others = presence.others(ctx, actor, tab, part)
+        others = presence.others(ctx, actor, tab, part, server.arrived_at)
     except Exception as error:
         describe(error)  # logged; nobody is kept from their work by it
         return

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import timedelta
+from dataclasses import replace
+from datetime import datetime, timedelta
 
 from sqlalchemy import Connection, delete, exists, func, insert, select, update
 
@@ -19,6 +20,7 @@ from services.knowledge.drafting.model import (
     ALIVE_FOR,
     MAX_ENTRIES,
     DraftSummary,
+    NewEntry,
     Taken,
     Unsaved,
     encode,
@@ -42,7 +44,9 @@ KEPT_FOR = timedelta(days=90)
 """A draft that nobody touched for so long is swept."""
 
 
-def mine(ctx: Context, actor: Actor, own: str = "") -> tuple[DraftSummary, ...]:
+def mine(
+    ctx: Context, actor: Actor, own: str = "", since: datetime | None = None
+) -> tuple[DraftSummary, ...]:
     """Drafts of this account that other tabs and earlier visits left, newest first.
 
     What was saved though nobody cleared it away is cleared now, and what nobody touched for
@@ -50,6 +54,8 @@ def mine(ctx: Context, actor: Actor, own: str = "") -> tuple[DraftSummary, ...]:
 
     Args:
         own: the draft of the tab that asks.
+        since: when that tab was opened; another counts as alive when it was seen after. (A
+            tab that is loaded anew was seen a moment before, and is gone.)
 
     Raises:
         Denied: without `kb.edit`.
@@ -57,7 +63,8 @@ def mine(ctx: Context, actor: Actor, own: str = "") -> tuple[DraftSummary, ...]:
     """
     require(actor, Permission.KB_EDIT)
     now = ctx.now()
-    alive = exists().where(presence.c.tab == drafts.c.id, presence.c.at > now - ALIVE_FOR)
+    seen = max(now - ALIVE_FOR, since or now - ALIVE_FOR)
+    alive = exists().where(presence.c.tab == drafts.c.id, presence.c.at > seen)
     query = (
         select(
             drafts.c.id,
@@ -165,6 +172,7 @@ def take_over(ctx: Context, actor: Actor, draft_id: str, into: str) -> Taken:
         left = len(found) - len(moved)
         if not left:
             _end(connection, ctx, draft_id, into)
+            connection.execute(delete(presence).where(presence.c.tab == draft_id))
         connection.execute(
             update(drafts).where(drafts.c.id == into).values(touched_at=ctx.now(), saving=None)
         )
@@ -182,9 +190,9 @@ def _renumbered(
     for number, one in found.items():
         if len(moved) >= room or (number >= 0 and number in there):
             continue
-        if number < 0 and number in there:
+        if isinstance(one, NewEntry) and number in there:
             lowest -= 1
-            moved[lowest] = (number, one)
+            moved[lowest] = (number, replace(one, ref=lowest))
         else:
             moved[number] = (number, one)
     return moved

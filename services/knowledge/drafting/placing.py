@@ -35,13 +35,17 @@ def placed(ctx: Context, stored: Mapping[int, Unsaved]) -> dict[int, Unsaved]:
     except DeskError:
         return dict(stored)  # a shop that is away: a save will find out
     made: dict[int, Unsaved] = {n: one for n, one in stored.items() if isinstance(one, NewEntry)}
+    left: list[tuple[int, EntryDraft]] = []
     for number, one in edits.items():
-        now = found.get(number)
-        other = at_place.get((one.base.section, one.base.key))
-        if _is_at(one, now) or (other is None and _may_be(one, now)):
+        if _is_at(one, found.get(number)):
             made[number] = one
-        elif other is not None and other.id not in edits:
+        elif (other := at_place.get((one.base.section, one.base.key))) is not None:
             made[other.id] = replace(one, base=replace(one.base, id=other.id))
+        else:
+            left.append((number, one))
+    for number, one in left:
+        if number not in made and _may_be(one, found.get(number)):
+            made[number] = one
         elif not one.deleted:
             ref = min([0, *made, *stored]) - 1
             made[ref] = as_new(one, ref)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
-from sqlalchemy import delete, insert, select
+from sqlalchemy import delete, insert, or_, select
 
 from db.control import kb_presence as table
 from services.core.access import Actor, Permission, require
@@ -16,6 +16,7 @@ from services.knowledge.drafting.rows import reading, sound_id, writing
 _SWEPT_AFTER = timedelta(hours=1)
 _MAX_PART = 400
 _MAX_TOLD = 20
+_EVER = datetime(2000, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True)
@@ -65,8 +66,14 @@ def here(ctx: Context, actor: Actor, tab: str, part: str, entry_id: int | None =
             )
 
 
-def others(ctx: Context, actor: Actor, tab: str, part: str) -> tuple[Someone, ...]:
+def others(
+    ctx: Context, actor: Actor, tab: str, part: str, since: datetime | None = None
+) -> tuple[Someone, ...]:
     """Other tabs that have this part open, seen within the last minute; the latest first.
+
+    Args:
+        since: when this tab was opened. Another one of the same person counts when it was
+            seen after: a tab that is loaded anew was seen a moment before, and is gone.
 
     Raises:
         Denied: without `kb.edit`.
@@ -80,6 +87,7 @@ def others(ctx: Context, actor: Actor, tab: str, part: str) -> tuple[Someone, ..
             table.c.part == part[:_MAX_PART],
             table.c.tab != tab,
             table.c.at > ctx.now() - ALIVE_FOR,
+            or_(table.c.account_id != actor.id, table.c.at > (since or _EVER)),
         )
         .order_by(table.c.at.desc(), table.c.tab)
         .limit(_MAX_TOLD)
@@ -89,16 +97,3 @@ def others(ctx: Context, actor: Actor, tab: str, part: str) -> tuple[Someone, ..
             Someone(row.name, row.account_id == actor.id, row.entry_id, row.at)
             for row in connection.execute(query)
         )
-
-
-def gone(ctx: Context, actor: Actor, tab: str) -> None:
-    """This tab has nothing open to edit any more.
-
-    Raises:
-        Denied: without `kb.edit`.
-        DeskError: the desk's own database can't be written.
-    """
-    require(actor, Permission.KB_EDIT)
-    sound_id(tab)
-    with writing(ctx) as connection:
-        connection.execute(delete(table).where(table.c.tab == tab, table.c.account_id == actor.id))
