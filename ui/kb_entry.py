@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import streamlit as st
 
 from services.core.access import Actor
@@ -19,7 +21,14 @@ from ui.kb_keeping import keep_now
 from ui.kb_text import show_difference, show_text
 
 _ACTIONS = {"add": "added", "edit": "changed", "delete": "deleted"}
-_KINDS = {"import": "by import", "restore": "by a restore", "undo": "by undo", "edit": ""}
+_KINDS = {
+    "bulk": "with others",
+    "edit": "",
+    "import": "by import",
+    "restore": "by a restore",
+    "rollback": "by a roll back",
+    "undo": "by undo",
+}
 
 
 def field_title(part: Part, name: str) -> str:
@@ -74,11 +83,32 @@ def _line(held: Drafts, entry: Entry | None, number: int, key: str) -> None:
 
 
 def _area(held: Drafts, entry: Entry | None, number: int, name: str, text: str, part: Part) -> None:
-    widget = f"kb_cell_{number}_{name}_{held.generation}"
-    _sync(widget, text)
     height = {Shape.RECORDS: 110, Shape.TEXTS: 260, Shape.TEXT: 420}[part.shape]
+    write_cell(held, entry, number, name, text, title=field_title(part, name), height=height)
+
+
+def write_cell(
+    held: Drafts,
+    entry: Entry | None,
+    number: int,
+    name: str,
+    text: str,
+    *,
+    title: str,
+    height: int,
+    place: str = "",
+) -> None:
+    """The field in which one cell is written; what is typed goes into the drafts.
+
+    Args:
+        entry: what the drafts are based on; None for a new entry.
+        text: what the cell says now.
+        place: where the field stands, when the page has it a second time.
+    """
+    widget = f"kb_cell_{place}{number}_{name}_{held.generation}"
+    _sync(widget, text)
     st.text_area(
-        form.plain(field_title(part, name)),
+        form.plain(title),
         key=widget,
         height=height,
         on_change=_typed,
@@ -119,12 +149,24 @@ def show_entry(part: Part, entry: Entry) -> None:
         show_text(entry.cells.get(name, ""))
 
 
-def show_history(ctx: Context, actor: Actor, part: Part, entry: Entry) -> None:
-    """What happened to an entry, newest first, cell by cell."""
+def show_history(
+    ctx: Context,
+    actor: Actor,
+    part: Part,
+    entry: Entry,
+    beneath: Callable[[EntryChange], None] | None = None,
+) -> None:
+    """What happened to an entry, newest first, cell by cell.
+
+    Args:
+        beneath: draws what can be done with a change, under it.
+    """
     for index, change in enumerate(history.history(ctx, actor, entry)):
         if index:
             st.divider()
         show_change(part, change, ctx, with_place=False)
+        if beneath:
+            beneath(change)
 
 
 def show_change(part: Part | None, change: EntryChange, ctx: Context, *, with_place: bool) -> None:

@@ -18,10 +18,13 @@ from services.knowledge.entries import TEXT, Entry
 from services.knowledge.sections import Part, Shape
 from services.knowledge.validation import KEY
 from ui import format as form
+from ui import kb_selected
 from ui.kb_drafts import Drafts
 
 _STATE = "kb_grid"
 _CHANGED = "changed"
+_SELECT = "select"
+_STATE_OF = "state"
 # Column names of the frame. A field of a record may be called anything, so cells have a sign.
 _CELL = "cell:"
 _KEY = "key"
@@ -34,11 +37,13 @@ class Snapshot:
     """The frame that is being edited, and which entry each of its rows is."""
 
     name: str  # key of the widget
+    where: str  # pointer of the part
     drawn: tuple[int, int]  # generations of the drafts that it shows
+    chosen: int  # generation of the selection that it shows
     signature: tuple[Any, ...]
     entries: dict[int, Entry]
     ids: list[int]  # row id by position; negative for new entries
-    rows: list[dict[str, str]]
+    rows: list[dict[str, Any]]
     touched: set[int] = field(default_factory=set)
 
 
@@ -64,11 +69,10 @@ def fold(drafts: Drafts) -> None:
     if snapshot is None or not state or snapshot.drawn != drafts.generations:
         return
     edited = {_position(at, snapshot): cells for at, cells in state["edited_rows"].items()}
-    deleted = {_position(at, snapshot) for at in state["deleted_rows"]}
-    for at in sorted((edited.keys() | deleted | snapshot.touched) - {-1}):
+    for at in sorted((edited.keys() | snapshot.touched) - {-1}):
         snapshot.touched.add(at)
         row = {**snapshot.rows[at], **_known(edited.get(at) or {}, snapshot)}
-        _keep(drafts, snapshot, snapshot.ids[at], row, deleted=at in deleted)
+        _keep(drafts, snapshot, snapshot.ids[at], row)
 
 
 def _position(at: Any, snapshot: Snapshot) -> int:
@@ -76,49 +80,54 @@ def _position(at: Any, snapshot: Snapshot) -> int:
 
 
 def _known(cells: dict[str, Any], snapshot: Snapshot) -> dict[str, Any]:
-    allowed = set(snapshot.rows[0]) - {_CHANGED} if snapshot.rows else set()
+    allowed = set(snapshot.rows[0]) - {_CHANGED, _STATE_OF} if snapshot.rows else set()
     return {name: "" if v is None else v for name, v in cells.items() if name in allowed}
 
 
-def _keep(
-    drafts: Drafts, snapshot: Snapshot, number: int, row: dict[str, Any], *, deleted: bool
-) -> None:
+def _keep(drafts: Drafts, snapshot: Snapshot, number: int, row: dict[str, Any]) -> None:
     cells = {name.removeprefix(_CELL): v for name, v in row.items() if name.startswith(_CELL)}
     if number < 0:
-        if deleted:
-            drafts.new.pop(number, None)
-        elif number in drafts.new:
+        if number in drafts.new:
             for name, value in {KEY: row[_KEY], **cells}.items():
                 drafts.put_new(number, name, value)
         return
+    if snapshot.chosen == kb_selected.generation():
+        kb_selected.choose(snapshot.where, number, chosen=row[_SELECT] is True)
     entry = snapshot.entries[number]
     for name, value in {KEY: row[_KEY], **cells}.items():
         if number in drafts.entries or value != _stored(entry, name):
             drafts.put(entry, name, value)
-    if deleted or number in drafts.entries:
-        drafts.mark(entry, deleted=deleted)
 
 
 def _stored(entry: Entry, name: str) -> str:
     return entry.key if name == KEY else entry.cells.get(name, "")
 
 
-def show_editor(part: Part, entries: tuple[Entry, ...], drafts: Drafts, now: datetime) -> None:
+def show_editor(
+    part: Part,
+    entries: tuple[Entry, ...],
+    drafts: Drafts,
+    now: datetime,
+    unpublished: frozenset[int] = frozenset(),
+) -> None:
     """The table with its unsaved edits in place.
 
     Args:
         now: for the times in the last column.
+        unpublished: entries that the current release does not say like this.
     """
     new = [one for one in drafts.new.values() if one.where == part.pointer]
     signature = (
         part.pointer,
         drafts.generations,
+        kb_selected.generation(),
         tuple((entry.id, entry.version) for entry in entries),
         tuple(one.ref for one in new),
+        unpublished,
     )
     snapshot: Snapshot | None = st.session_state.get(_STATE)
     if snapshot is None or snapshot.signature != signature:
-        snapshot = _take(part, entries, drafts, signature, now)
+        snapshot = _take(part, entries, drafts, signature, now, unpublished)
         st.session_state[_STATE] = snapshot
     import pandas as pd
 
@@ -126,15 +135,15 @@ def show_editor(part: Part, entries: tuple[Entry, ...], drafts: Drafts, now: dat
     frame = pd.DataFrame(
         snapshot.rows,
         index=pd.Index(snapshot.ids, name="id", dtype="int64"),
-        columns=[_KEY, *(_CELL + name for name in names), _CHANGED],
+        columns=[_SELECT, *_order(names, unpublished)],
         dtype="object",
     )
     st.data_editor(
         frame,
         key=snapshot.name,
         hide_index=True,
-        num_rows="delete",
-        disabled=[_CHANGED],
+        num_rows="fixed",
+        disabled=[_CHANGED, _STATE_OF],
         column_config=_columns(part, names, (row[_KEY] for row in snapshot.rows)),
         width="stretch",
         height=_height(len(snapshot.ids)),
@@ -148,6 +157,7 @@ def _take(
     drafts: Drafts,
     signature: tuple[Any, ...],
     now: datetime,
+    unpublished: frozenset[int],
 ) -> Snapshot:
     counter = st.session_state.get("kb_grid_counter", 0) + 1
     st.session_state["kb_grid_counter"] = counter
@@ -155,38 +165,62 @@ def _take(
     based = {e.id: drafts.entries[e.id].base if e.id in drafts.entries else e for e in entries}
     names = column_names(part, entries)
     ids: list[int] = []
-    rows: list[dict[str, str]] = []
+    rows: list[dict[str, Any]] = []
+    selected = kb_selected.ids(part.pointer)
     for one in drafts.new.values():
         if one.where == part.pointer:
             ids.append(one.ref)
-            rows.append(_row(one.key, one.cells, names, "new"))
+            rows.append({_SELECT: None, **_row(one.key, one.cells, names, "new", "New")})
     for entry in entries:
         draft = drafts.entries.get(entry.id)
         if draft and draft.deleted:
             continue
         key, cells = drafts.shown(based[entry.id])
         ids.append(entry.id)
-        rows.append(_row(key, cells, names, _changed(entry, now)))
+        row = _row(key, cells, names, _changed(entry, now), _state(entry, unpublished))
+        rows.append({_SELECT: entry.id in selected, **row})
     name = f"kb_grid_{counter}"
-    return Snapshot(name, drafts.generations, signature, based, ids, rows)
+    generations = (drafts.generations, kb_selected.generation())
+    return Snapshot(name, part.pointer, *generations, signature, based, ids, rows)
 
 
-def _row(key: str, cells: dict[str, str], names: tuple[str, ...], changed: str) -> dict[str, str]:
-    return {_KEY: key, **{_CELL + n: cells.get(n, "") for n in names}, _CHANGED: changed}
+def _row(
+    key: str, cells: dict[str, str], names: tuple[str, ...], changed: str, state: str
+) -> dict[str, str]:
+    said = {_CELL + n: cells.get(n, "") for n in names}
+    return {_KEY: key, _STATE_OF: state, **said, _CHANGED: changed}
+
+
+def _order(names: tuple[str, ...], unpublished: frozenset[int]) -> list[str]:
+    # Where everything is published, a column that says nothing would only take room.
+    marks = [_STATE_OF] if unpublished else []
+    return [_KEY, *marks, *(_CELL + name for name in names), _CHANGED]
+
+
+def _state(entry: Entry, unpublished: frozenset[int]) -> str:
+    return "Unpublished" if entry.id in unpublished else ""
 
 
 def _changed(entry: Entry, now: datetime) -> str:
     return f"{form.when_short(entry.updated_at, now)} · {entry.updated_by}"
 
 
-def show_table(part: Part, entries: tuple[Entry, ...], now: datetime) -> None:
+def show_table(
+    part: Part,
+    entries: tuple[Entry, ...],
+    now: datetime,
+    unpublished: frozenset[int] = frozenset(),
+) -> None:
     """The same table for those who only read."""
     import pandas as pd
 
     names = column_names(part, entries)
     frame = pd.DataFrame(
-        [_row(e.key, _readable(e), names, _changed(e, now)) for e in entries],
-        columns=[_KEY, *(_CELL + name for name in names), _CHANGED],
+        [
+            _row(e.key, _readable(e), names, _changed(e, now), _state(e, unpublished))
+            for e in entries
+        ],
+        columns=_order(names, unpublished),
     )
     st.dataframe(
         frame,
@@ -210,6 +244,10 @@ def _columns(part: Part, names: tuple[str, ...], keys: Iterable[str]) -> dict[st
     longest = max((len(key) for key in keys), default=0)
     wide = max(180, 520 // max(len(names), 1))
     return {
+        _SELECT: st.column_config.CheckboxColumn(
+            "Select", pinned=True, width=52, help="Chosen entries can be changed together."
+        ),
+        _STATE_OF: column("State", width=100, help="The current release does not say this yet."),
         _KEY: column("Key", pinned=True, width=min(max(110, 8 * longest + 24), 230)),
         **{_CELL + n: column(titles.get(n, _title(n)), width=wide) for n in names},
         _CHANGED: column("Last change", width=150),

@@ -6,22 +6,22 @@ import streamlit as st
 
 from services.core.access import Actor, Permission
 from services.core.context import Context
-from services.knowledge import entries
-from services.knowledge.entries import Entry, EntryPage, PartSummary, SectionSummary
+from services.knowledge import browsing, entries
+from services.knowledge.entries import PartSummary, SectionSummary
 from services.knowledge.sections import Part, Shape, pointer
 from ui import format as form
 from ui import (
+    kb_editor,
     kb_entry,
-    kb_grid,
+    kb_filters,
+    kb_found,
     kb_merge,
     kb_presence,
+    kb_table,
     kb_transfer,
-    kb_unsaved,
     kb_where,
 )
 from ui.kb_drafts import Drafts
-
-PAGE_SIZES = (50, 100)
 
 
 def show_sections(ctx: Context, actor: Actor, held: Drafts) -> None:
@@ -47,13 +47,45 @@ def show_list(ctx: Context, actor: Actor, held: Drafts, found: tuple[SectionSumm
             kb_transfer.offer_shop_module(ctx, actor)
     elif not any(summary.entries for summary in found):
         st.info("Nothing has been written yet.", icon=":material/menu_book:")
+    words = show_search() if any(summary.entries for summary in found) else ""
+    if words:
+        kb_found.show_found(ctx, actor, words)
+        return
+    unpublished = browsing.unpublished_sections(ctx, actor)
     with st.container(border=True, gap=None, key="kb_sections"):
         for summary in found:
-            show_row(ctx, held, summary)
+            show_row(ctx, held, summary, unpublished.get(summary.section.key, 0))
 
 
-def show_row(ctx: Context, held: Drafts, summary: SectionSummary) -> None:
-    """One line of the list of sections."""
+def show_search() -> str:
+    """The search over all sections; gives what is looked for."""
+    with st.container(horizontal=True, vertical_alignment="center", gap="small", key="kb_search"):
+        words: str = st.text_input(
+            "Search all sections",
+            placeholder="Search all sections",
+            icon=":material/search:",
+            label_visibility="collapsed",
+            max_chars=kb_filters.MAX_SEARCH,
+            key=kb_where.FIND,
+            width=420,
+        )
+        if words.strip():
+            st.button(
+                "Clear",
+                icon=":material/close:",
+                type="tertiary",
+                key="kb_search_clear",
+                on_click=kb_where.clear,
+            )
+    return words.strip()
+
+
+def show_row(ctx: Context, held: Drafts, summary: SectionSummary, unpublished: int) -> None:
+    """One line of the list of sections.
+
+    Args:
+        unpublished: so many of its entries are not in the current release as they are.
+    """
     section = summary.section
     unsaved = held.count_in({one.part.pointer for one in summary.parts})
     count = form.plural(summary.entries, "entry", "entries") if summary.entries else "empty"
@@ -62,6 +94,8 @@ def show_row(ctx: Context, held: Drafts, summary: SectionSummary) -> None:
         facts.append(
             f"{form.age(summary.updated_at, ctx.now())} by {form.plain(summary.updated_by)}"
         )
+    if unpublished:
+        facts.insert(0, f":blue[{form.number(unpublished)} unpublished]")
     if unsaved:
         facts.insert(0, f":orange[{unsaved} unsaved]")
     with st.container(horizontal=True, vertical_alignment="center", gap="xxsmall"):
@@ -111,11 +145,12 @@ def show_section(
     with st.container(horizontal=True, gap="small", key="kb_about"):
         st.caption(form.plain(chosen.part.about), width="stretch")
         if actor.may(Permission.KB_EDIT):
-            kb_presence.show_others(chosen.part.pointer, kb_where.opened())
+            with st.container(width="content"):
+                kb_presence.show_others(chosen.part.pointer, kb_where.opened())
     if chosen.part.shape is Shape.TEXT:
         show_single(ctx, actor, held, chosen.part)
     else:
-        show_table(ctx, actor, held, chosen.part)
+        kb_table.show_table(ctx, actor, held, chosen.part)
 
 
 def choose_part(summary: SectionSummary) -> PartSummary | None:
@@ -155,173 +190,11 @@ def show_single(ctx: Context, actor: Actor, held: Drafts, part: Part) -> None:
                 kb_entry.show_entry(part, entry)
     elif entry is not None:
         kb_merge.show_moved_on(ctx, entry, held)
-        kb_entry.edit_entry(part, entry, held)
+        kb_editor.edit_single(part, entry, held)
     else:
         ref = next((n.ref for n in held.new.values() if n.where == part.pointer), None)
         if ref is None:
             ref = held.add(part.pointer, pointer(part.path[:-1]), ("text",), part.path[-1])
-        kb_entry.edit_new(part, ref, held)
+        kb_editor.edit_single(part, ref, held)
     if entry is not None:
-        show_past(ctx, actor, part, entry)
-
-
-def show_table(ctx: Context, actor: Actor, held: Drafts, part: Part) -> None:
-    """A part that is a table: search, the table, pages, and a chosen entry beside it."""
-    may_edit = actor.may(Permission.KB_EDIT)
-    size = st.session_state.get("kb_page_size") or PAGE_SIZES[0]
-    number = int(st.session_state.get(kb_where.PAGE, 1))
-    with st.container(horizontal=True, vertical_alignment="center", gap="small", key="filters"):
-        search = st.text_input(
-            "Search",
-            placeholder="Search keys and texts",
-            icon=":material/search:",
-            label_visibility="collapsed",
-            key=kb_where.FIND,
-            on_change=kb_where.first_page,
-            width=240,
-        ).strip()
-        page = entries.page(ctx, actor, part.pointer, search=search, page=number, rows=size)
-        if may_edit:
-            st.button(
-                "Add entry",
-                icon=":material/add:",
-                key="kb_add",
-                on_click=add_entry,
-                args=(held, part),
-            )
-        opened = choose_entry(held, part, page.entries)
-    if opened is None:
-        show_rows(ctx, held, part, page, may_edit=may_edit)
-        show_pages(page.total, size, search)
-        return
-    left, right = st.columns([3, 2], gap="small")
-    with left:
-        show_rows(ctx, held, part, page, may_edit=may_edit)
-        show_pages(page.total, size, search)
-    with right, st.container(key="chosen_entry"), st.container(border=True, key="kb_panel"):
-        show_opened(ctx, actor, held, part, opened)
-
-
-def choose_entry(held: Drafts, part: Part, found: tuple[Entry, ...]) -> Entry | int | None:
-    """The entry that is opened beside the table, or a new one's number."""
-    by_id = {entry.id: entry for entry in found}
-    options = [*(n.ref for n in held.new.values() if n.where == part.pointer), *by_id]
-    if not options:
-        return None
-    if kb_where.opened() not in options:
-        kb_where.close_entry()
-    # The widget itself forgets its value when a label or an option changes.
-    st.session_state[kb_where.CHOICE] = kb_where.opened()
-    st.selectbox(
-        "Open an entry",
-        options,
-        index=None,
-        format_func=lambda n: by_id[n].key if n in by_id else "New entry",
-        placeholder="Open an entry in full",
-        label_visibility="collapsed",
-        key=kb_where.CHOICE,
-        on_change=kb_where.choose,
-        width=240,
-    )
-    number = kb_where.opened()
-    return None if number is None else by_id.get(number, number)
-
-
-def show_rows(ctx: Context, held: Drafts, part: Part, page: EntryPage, *, may_edit: bool) -> None:
-    """The entries of this page, to be edited by those who may."""
-    if not page.entries and not any(n.where == part.pointer for n in held.new.values()):
-        searched = st.session_state[kb_where.FIND].strip()
-        st.caption("No entry fits this search." if searched else "No entry here yet.")
-    elif may_edit:
-        kb_grid.show_editor(part, page.entries, held, ctx.now())
-        kb_unsaved.show_problems_of(part, held)
-        kb_merge.show_moved_in(ctx, page.entries, held)
-    else:
-        kb_grid.show_table(part, page.entries, ctx.now())
-
-
-def show_pages(total: int, size: int, search: str) -> None:
-    """How many there are, and the pages."""
-    pages = max(1, -(-total // size))
-    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
-        found = "found" if search else "in all"
-        st.caption(f"{form.plural(total, 'entry', 'entries')} {found}", width="content")
-        if total > PAGE_SIZES[0]:
-            if pages > 1:
-                st.pagination(pages, key=kb_where.PAGE)
-            st.segmented_control(
-                "Rows a page",
-                PAGE_SIZES,
-                default=PAGE_SIZES[0],
-                required=True,
-                format_func=lambda rows: f"{rows} a page",
-                label_visibility="collapsed",
-                key="kb_page_size",
-                on_change=kb_where.first_page,
-            )
-
-
-def add_entry(held: Drafts, part: Part) -> None:
-    """Begin a new entry and open it."""
-    kb_grid.fold(held)
-    names = part.field_names if part.shape is Shape.RECORDS else ("text",)
-    kb_where.open_entry(held.add(part.pointer, part.pointer, names))
-
-
-def delete_entry(held: Drafts, opened: Entry | int) -> None:
-    """Mark an entry as deleted (or take a new one back); Save makes it so."""
-    kb_grid.fold(held)
-    if isinstance(opened, int):
-        kb_where.close_entry()
-        held.drop(opened)
-    else:
-        deleted = not (opened.id in held.entries and held.entries[opened.id].deleted)
-        base = held.entries[opened.id].base if opened.id in held.entries else opened
-        held.mark(base, deleted=deleted)
-        held.grid_generation += 1
-
-
-def show_opened(ctx: Context, actor: Actor, held: Drafts, part: Part, opened: Entry | int) -> None:
-    """One entry in full."""
-    st.button(
-        "Close",
-        icon=":material/close:",
-        type="tertiary",
-        key="kb_close",
-        on_click=kb_where.close_entry,
-    )
-    if isinstance(opened, int):
-        kb_entry.edit_new(part, opened, held)
-        _delete_button(held, opened, "Remove this new entry")
-        return
-    if not actor.may(Permission.KB_EDIT):
-        st.markdown(f"**{form.plain(opened.key)}**")
-        kb_entry.show_entry(part, opened)
-    else:
-        draft = held.entries.get(opened.id)
-        if draft is not None and draft.deleted:
-            st.caption("This entry is deleted when you save.")
-            _delete_button(held, opened, "Keep it after all")
-        else:
-            kb_merge.show_moved_on(ctx, opened, held)
-            kb_entry.edit_entry(part, opened, held)
-            _delete_button(held, opened, "Delete this entry")
-    show_past(ctx, actor, part, opened)
-
-
-def _delete_button(held: Drafts, opened: Entry | int, label: str) -> None:
-    number = opened if isinstance(opened, int) else opened.id
-    st.button(
-        label,
-        key=f"kb_delete_{number}",
-        type="tertiary",
-        icon=":material/delete:" if "elete" in label or "emove" in label else ":material/undo:",
-        on_click=delete_entry,
-        args=(held, opened),
-    )
-
-
-def show_past(ctx: Context, actor: Actor, part: Part, entry: Entry) -> None:
-    """The history of one entry."""
-    with st.expander("History", icon=":material/history:", key=f"kb_past_{entry.id}"):
-        kb_entry.show_history(ctx, actor, part, entry)
+        kb_table.show_past(ctx, actor, part, entry)

@@ -64,11 +64,14 @@ button[kind="tertiary"]:hover, button[kind="tertiary"]:active {{ color: {accent}
   .st-key-filters > .st-key-q, .st-key-filters > .st-key-find,
   .st-key-filters > .st-key-state {{ flex-basis: 100%; }}
   .st-key-filters > :not([class*="st-key-"]) {{ display: none; }}
+  .st-key-kb_wide, .st-key-kb_open {{ display: none; }}
   .st-key-kb_sections > * + * {{
     border-top: 1px solid {line}; padding-top: 0.5rem;
     margin-top: 0.6rem;
   }}
 }}
+@media (min-width: 641px) {{ .st-key-kb_narrow {{ display: none; }} }}
+.st-key-kb_narrow label {{ padding-top: 0.35rem; }}
 .st-key-remove button:not(:disabled) {{
   background: {danger}; border-color: {danger}; color: #FFFFFF;
 }}
@@ -149,9 +152,9 @@ def dress() -> None:
     Streamlit fades captions to 60 %, which is too faint for small words, and writes what is
     chosen in the accent of buttons, which is too dark on a dark page. On a phone what was
     chosen in a list comes first, not below the list; and the tool bar of a table that only
-    shows would lie over the filters above it. A list has the whole width until a row of it is
-    chosen; taking it out of its column then would lose the choice. The one button that can't
-    be undone is red.
+    shows would lie over the filters above it. There the wide table of a section's entries is a
+    list. A list has the whole width until a row of it is chosen; taking it out of its column
+    then would lose the choice. The one button that can't be undone is red.
     """
     colours = palette()
     accent = ACCENT_DARK if colours is DARK else ACCENT_LIGHT

@@ -49,11 +49,17 @@ def at(app, section):
     return app.button(key=f"kb_section_{section}").click().run()
 
 
-def type_into_grid(app, edited=None, deleted=()):
+def type_into_grid(app, edited=None):
     """What the browser sends when cells are edited: positions, not ids."""
-    state = {"edited_rows": edited or {}, "added_rows": [], "deleted_rows": list(deleted)}
+    state = {"edited_rows": edited or {}, "added_rows": [], "deleted_rows": []}
     app.session_state[app.session_state["kb_grid"].name] = state
     return app.run()
+
+
+def delete(app, entry_id):
+    """Open an entry and mark it as deleted."""
+    app.selectbox(key="kb_open").set_value(entry_id).run()
+    return app.button(key=f"kb_delete_{entry_id}").click().run()
 
 
 def colours(ctx):
@@ -98,7 +104,8 @@ def test_a_cell_typed_into_the_grid_is_saved_under_its_own_row(ctx, editor_app):
 
 
 def test_edits_outlive_reruns_sections_and_pages_until_they_are_saved(ctx, editor_app):
-    app = type_into_grid(editor_app, {0: {"cell:text": "Navy, anew."}}, [2])
+    moss = entries.page(ctx, system_actor(), COLOURS).entries[2]
+    app = delete(type_into_grid(editor_app, {0: {"cell:text": "Navy, anew."}}), moss.id)
     app.button(key="kb_all").click().run()
     assert "2 unsaved" in said(app)
     app = at(app, "fabric_guide")
@@ -125,7 +132,8 @@ def test_a_cell_typed_back_to_what_is_stored_is_no_change(ctx, editor_app):
 
 
 def test_discard_takes_everything_back_and_stays_so(ctx, editor_app):
-    app = type_into_grid(editor_app, {0: {"cell:text": "x"}}, [1])
+    rust = entries.page(ctx, system_actor(), COLOURS).entries[1]
+    app = delete(type_into_grid(editor_app, {0: {"cell:text": "x"}}), rust.id)
     app.button(key="kb_discard").click().run()
     app.run()
     assert "unsaved" not in said(app)

@@ -1,0 +1,54 @@
+"""Entries that are chosen to be changed together: kept by id, over pages and searches."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+import streamlit as st
+
+_STATE = "kb_selected"
+
+
+@dataclass
+class Selection:
+    """What is chosen, of one part; another part begins anew."""
+
+    where: str = ""
+    ids: set[int] = field(default_factory=set)
+    generation: int = 0  # moves when it was changed beside the table, which is drawn anew then
+
+
+def _of(where: str) -> Selection:
+    held: Selection = st.session_state.setdefault(_STATE, Selection())
+    if held.where != where:
+        held.where = where
+        held.ids.clear()
+    return held
+
+
+def ids(where: str) -> frozenset[int]:
+    """The chosen entries of a part."""
+    return frozenset(_of(where).ids)
+
+
+def generation() -> int:
+    """Another number than the table was drawn with: it shows an old choice."""
+    held: Selection = st.session_state.setdefault(_STATE, Selection())
+    return held.generation
+
+
+def choose(where: str, number: int, *, chosen: bool) -> None:
+    """The person ticked a row of the table, or took that back."""
+    held = _of(where)
+    if chosen:
+        held.ids.add(number)
+    else:
+        held.ids.discard(number)
+
+
+def put(where: str, numbers: Iterable[int] = ()) -> None:
+    """Exactly these are chosen."""
+    held = _of(where)
+    held.ids = set(numbers)
+    held.generation += 1
