@@ -11,6 +11,7 @@ from ui import (
     kb_history,
     kb_leave,
     kb_quality,
+    kb_releases,
     kb_sections,
     kb_transfer,
     kb_try,
@@ -27,6 +28,7 @@ VIEWS = {
     kb_where.BIN: "Bin",
     kb_where.QUALITY: "Quality",
     kb_where.TRY: "Try it",
+    kb_where.RELEASES: "Releases",
     kb_where.TRANSFER: "Import and export",
 }
 
@@ -69,6 +71,8 @@ def main() -> None:
             kb_quality.show_quality(ctx, actor)
         elif view == kb_where.TRY:
             kb_try.show_try(ctx, actor, held)
+        elif view == kb_where.RELEASES:
+            kb_releases.show_releases(ctx, actor)
         elif view == kb_where.TRANSFER:
             kb_transfer.show_transfer(ctx, actor)
         else:
