@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
@@ -35,7 +36,8 @@ MAX_REASON = 500
 KEY = "key"
 """The name under which problems speak of an entry's key."""
 
-_WANTED_CONTROLS = "\n\t\r"
+# Controls but for line ends and tabs, and half characters.
+_UNWANTED = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
 @dataclass(frozen=True)
@@ -73,15 +75,12 @@ def text_problem(text: object) -> str:
             f"The text has {len(text):,} characters; at most {MAX_TEXT:,} fit. "
             "Shorten it or split it into several entries."
         )
-    for index, character in enumerate(text):
-        if character < " " or "\x7f" <= character <= "\x9f" or "\ud800" <= character <= "\udfff":
-            if character in _WANTED_CONTROLS:
-                continue
-            line = text.count("\n", 0, index) + 1
-            return (
-                f"Line {line} holds an invisible control character (U+{ord(character):04X}). "
-                "Remove it; it often comes in by copying from another program."
-            )
+    if unwanted := _UNWANTED.search(text):
+        line = text.count("\n", 0, unwanted.start()) + 1
+        return (
+            f"Line {line} holds an invisible control character (U+{ord(unwanted[0]):04X}). "
+            "Remove it; it often comes in by copying from another program."
+        )
     return ""
 
 
