@@ -199,6 +199,7 @@ class Workbook:
             yield reader.ready
 
     def _fed(self, member: str, parser: expat.XMLParserType) -> Iterator[None]:
+        self._depth = 0  # a sheet that is no table is left in the middle
         try:
             with self._zip.open(member) as file:
                 while chunk := _some(file):
