@@ -14,6 +14,7 @@ import warnings
 from collections.abc import Iterator
 from typing import Any, NoReturn
 
+from services.knowledge.literal import Scanned, scan
 from services.knowledge.shapes import NotImportable, Place, check_shapes, place
 
 MAX_BYTES = 5_000_000
@@ -70,7 +71,8 @@ def read_module(data: bytes, *, limited: bool = True) -> dict[str, Any]:
         limited: refuse masses of code, as a file that somebody sends may hold them. What the
             desk wrote itself, or the shop imports, is read whatever its size.
     """
-    return value_of(assigned_value(data, limited=limited))
+    scanned = _scanned(data, limited=limited)
+    return scanned[0].value if scanned else value_of(_assigned(_parse(data, limited=limited)))
 
 
 def value_of(value: ast.expr) -> dict[str, Any]:
@@ -88,13 +90,26 @@ def value_of(value: ast.expr) -> dict[str, Any]:
 def assigned_value(data: bytes, *, limited: bool = True) -> ast.expr:
     """The node of the value that a module assigns to FASHION_KNOWLEDGE_BASE, once.
 
+    Of a large value that is plain data the node tells the place, and not what is in it.
+
     Args:
         limited: as for `read_module`.
 
     Raises:
         NotImportable: the module is no Python, or assigns it never, twice, or changes it after.
     """
-    return _assigned(_parse(data, limited=limited))
+    scanned = _scanned(data, limited=limited)
+    return scanned[1] if scanned else _assigned(_parse(data, limited=limited))
+
+
+def _scanned(data: bytes, *, limited: bool) -> tuple[Scanned, ast.expr] | None:
+    """The value of a large module and where it stands, when it is plain data."""
+    if len(data) <= _SMALL or (found := scan(data, VARIABLE, MAX_DEPTH)) is None:
+        return None
+    node = _assigned(_parse(found.rest, limited=limited))
+    at = (found.line, found.column)
+    is_same = isinstance(node, ast.Dict) and not node.keys and (node.lineno, node.col_offset) == at
+    return (found, node) if is_same else None
 
 
 def _parse(data: bytes, *, limited: bool) -> ast.Module:
@@ -131,8 +146,8 @@ def _refuse_masses(data: bytes) -> None:
         return
     if count > MAX_TOKENS:
         raise NotImportable(
-            f"The file holds more than {MAX_TOKENS:,} pieces of code: no knowledge base does.",
-            "Is this the right file?",
+            f"The file holds more than {MAX_TOKENS:,} pieces of code that is no plain data.",
+            "Is this the right file? A large knowledge base can be imported as JSON.",
         )
 
 
