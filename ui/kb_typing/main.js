@@ -7,13 +7,15 @@
   const PAUSE = 900; // after the last key
   const LONGEST = 4000; // for somebody who types without a pause
   const HELD = 2500; // while the page is drawn anew around the field
+  const UNDERWAY = 3000; // what was sent so long ago has arrived, or never will
   const FIELDS = '[class*="st-key-kb_cell_"], [class*="st-key-kb_key_"]';
   const page = window.parent;
   const doc = page.document;
   const waiting = new Map(); // field -> {timer, since}
   let unkept = 0;
   let run = 0;
-  let sentIn = -1; // the run of the page when something was sent last
+  let sentIn = -1; // the run of the page when something was sent last; a dialog has none
+  let sentAt = 0;
   let composing = false;
 
   function say(type, data) {
@@ -47,11 +49,16 @@
     if (!field.isConnected) {
       return;
     }
-    sentIn = run;
+    sent();
     hold(field);
     field.dispatchEvent(new page.KeyboardEvent("keydown", {
       key: "Enter", code: "Enter", keyCode: 13, ctrlKey: true, bubbles: true, cancelable: true,
     }));
+  }
+
+  function sent() {
+    sentIn = run;
+    sentAt = Date.now();
   }
 
   function flush() {
@@ -67,7 +74,7 @@
     if (known) {
       clearTimeout(known.timer);
       waiting.delete(event.target);
-      sentIn = run;
+      sent();
     }
   }
 
@@ -104,7 +111,8 @@
 
   function ask(event) {
     flush();
-    if (unkept > 0 || sentIn >= run) {
+    const underway = sentIn >= run && Date.now() - sentAt < UNDERWAY;
+    if (unkept > 0 || underway) {
       event.preventDefault();
       event.returnValue = "";
     }
