@@ -7,7 +7,9 @@ import threading
 from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 from sqlalchemy import Connection, select
 
@@ -19,8 +21,8 @@ from services.core.errors import DeskError
 from services.knowledge.document import canonical
 from services.knowledge.reading import read_json, read_module
 from services.knowledge.releasing import git
-from services.knowledge.releasing.archive import freeze
 from services.knowledge.releasing.folder import JSON, MODULE, Contents, Unusable, read_contents
+from services.knowledge.releasing.holding import holds
 from services.knowledge.releasing.model import Folder, FolderState
 from services.knowledge.shapes import NotImportable
 from services.knowledge.state import once_a_revision
@@ -40,6 +42,9 @@ class Record:
     written: Mapping[str, str]  # sha256 of the bytes it wrote here last
     written_digest: str | None  # and the digest of that release
     ours: frozenset[str]  # digests of releases that may lie here
+    last: int | None = None  # the activation that wrote it last, its release, and when
+    written_release: int | None = None
+    written_at: datetime | None = None
 
 
 def folder(ctx: Context, actor: Actor) -> Folder:
@@ -92,7 +97,7 @@ def judge(connection: Connection, path: Path, contents: Contents, *, is_git: boo
                     error.hint or "Put that file right, or move it away.",
                 ) from error
             return _edited(path, name, data, f"It can't be read: {said}", is_git)
-        if found[name] not in known.ours and found[name] != _saved(connection):
+        if found[name] not in known.ours and not _holds(connection, name, data, known):
             why = (
                 "It says something else than the release that the desk wrote."
                 if known.written
@@ -131,8 +136,7 @@ def _digest(name: str, data: bytes, known: Record) -> str:
         if key in _digests:
             _digests.move_to_end(key)
             return _digests[key]
-    document = read_json(data) if name == JSON else read_module(data, limited=False)
-    digest = hashlib.sha256(canonical(document)).hexdigest()
+    digest = hashlib.sha256(canonical(_document(name, data))).hexdigest()
     with _lock:
         _digests[key] = digest
         while len(_digests) > _KEPT:
@@ -140,8 +144,17 @@ def _digest(name: str, data: bytes, known: Record) -> str:
     return digest
 
 
-def _saved(connection: Connection) -> str:
-    return once_a_revision(connection, "document digest", lambda: freeze(connection).digest)
+def _holds(connection: Connection, name: str, data: bytes, known: Record) -> bool:
+    said = f"held {name} {hashlib.sha256(data).hexdigest()} {known.last} {known.written_release}"
+    return once_a_revision(
+        connection,
+        said,
+        lambda: holds(connection, _document(name, data), known.written_release, known.written_at),
+    )
+
+
+def _document(name: str, data: bytes) -> dict[str, Any]:
+    return read_json(data) if name == JSON else read_module(data, limited=False)
 
 
 def record_of(connection: Connection, path: Path) -> Record:
@@ -165,4 +178,5 @@ def record_of(connection: Connection, path: Path) -> Record:
         last.files if last is not None else {},
         last.digest if last is not None else None,
         ours,
+        *((last.id, last.release, last.at) if last is not None else ()),
     )
