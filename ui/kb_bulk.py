@@ -44,11 +44,9 @@ def show_bar(part: Part, page: tuple[Entry, ...], search: str, only: Filter, tot
         search: what is searched for, with which filter, and how many that finds.
     """
     chosen = kb_selected.ids(part.pointer)
+    if not chosen:
+        return
     with st.container(horizontal=True, vertical_alignment="center", gap="small", key="kb_chosen"):
-        if not chosen:
-            if total > 1:
-                _offer_all(part, page, search, only, total)
-            return
         st.markdown(f"**{form.plural(len(chosen), 'entry', 'entries')} chosen**", width="content")
         for way, (label, icon) in _WAYS.items():
             st.button(
@@ -59,7 +57,7 @@ def show_bar(part: Part, page: tuple[Entry, ...], search: str, only: Filter, tot
                 args=(way, part.pointer),
             )
         if len(chosen) < total:
-            _offer_all(part, page, search, only, total)
+            offer_all(part, page, search, only, total)
         st.button(
             "Choose none",
             type="tertiary",
@@ -72,7 +70,8 @@ def show_bar(part: Part, page: tuple[Entry, ...], search: str, only: Filter, tot
             _DIALOGS[way](part, tuple(sorted(chosen)))
 
 
-def _offer_all(part: Part, page: tuple[Entry, ...], search: str, only: Filter, total: int) -> None:
+def offer_all(part: Part, page: tuple[Entry, ...], search: str, only: Filter, total: int) -> None:
+    """The buttons that choose every entry of the page, or everything that is found."""
     if total > len(page):
         st.button(
             "Choose this page",

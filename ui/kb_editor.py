@@ -14,7 +14,7 @@ from ui.kb_text import show_preview
 from ui.session import guard
 
 _DIALOG = "kb_editor"
-_HEIGHT = 470
+_HEIGHT = 466
 
 
 def offer(part: Part, entry: Entry | int, held: Drafts) -> None:
@@ -82,7 +82,7 @@ def edit_single(part: Part, entry: Entry | int, held: Drafts) -> None:
     cells = held.shown(entry)[1] if isinstance(entry, Entry) else _new(held, entry)[1]
     left, right = st.columns(2, gap="medium")
     with left:
-        _field(part, entry, held, TEXT, cells[TEXT], _HEIGHT, "")
+        _field(part, entry, held, TEXT, cells[TEXT], _HEIGHT, "single_")
     with right:
         show_preview(_stored(held, entry, TEXT), cells[TEXT], key="kb_single_view")
 

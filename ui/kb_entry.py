@@ -103,7 +103,8 @@ def write_cell(
     Args:
         entry: what the drafts are based on; None for a new entry.
         text: what the cell says now.
-        place: where the field stands, when the page has it a second time.
+        place: where the field stands, when the page has it a second time; its title stands
+            above it then.
     """
     widget = f"kb_cell_{place}{number}_{name}_{held.generation}"
     _sync(widget, text)
@@ -111,6 +112,7 @@ def write_cell(
         form.plain(title),
         key=widget,
         height=height,
+        label_visibility="collapsed" if place else "visible",
         on_change=_typed,
         args=(entry, number, name, widget),
     )

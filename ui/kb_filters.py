@@ -136,15 +136,15 @@ def show_nothing(ctx: Context, actor: Actor, part: Part) -> None:
         return
     active = _active()
     with st.container(border=True, key="kb_nothing"):
-        told = form.listing([words for words, _search, _only, _clear in active])
-        st.markdown(f"**Nothing fits:** no entry here is {told}.")
+        told = ", ".join(words for words, _search, _only, _clear in active)
+        st.markdown(f"**No entry here fits:** {told}.")
         with st.container(horizontal=True, gap="small", vertical_alignment="center"):
             if len(active) > 1:
                 for index, (words, without, only, clear) in enumerate(active):
                     found = entries.page(ctx, actor, part.pointer, search=without, only=only).total
                     if found:
                         st.button(
-                            f"Without “{words}”: {form.number(found)}",
+                            f"Without {words}: {form.plural(found, 'entry', 'entries')}",
                             key=f"kb_without_{index}",
                             on_click=clear[0],
                             args=clear[1:],
@@ -162,7 +162,7 @@ def _active() -> list[tuple[str, str, Filter, tuple[Any, ...]]]:
     only, words = chosen(), search()
     found: list[tuple[str, str, Filter, tuple[Any, ...]]] = []
     if words:
-        told = f"found by {form.plain(words[:60])}"
+        told = f"“{form.plain(words[:60])}”"
         found.append((told, "", only, (kb_where.clear, kb_where.FIND)))
     if only.author:
         told = f"changed last by {form.plain(only.author[:60])}"
@@ -171,7 +171,7 @@ def _active() -> list[tuple[str, str, Filter, tuple[Any, ...]]]:
         told = f"changed since {_told(st.session_state[kb_where.SINCE])}"
         found.append((told, words, replace(only, since=None), (kb_where.clear, kb_where.SINCE)))
     if only.until:
-        told = f"unchanged since {_told(st.session_state[kb_where.UNTIL])}"
+        told = f"changed last until {_told(st.session_state[kb_where.UNTIL])}"
         found.append((told, words, replace(only, until=None), (kb_where.clear, kb_where.UNTIL)))
     if only.unpublished:
         without = replace(only, unpublished=False)

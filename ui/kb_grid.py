@@ -245,7 +245,7 @@ def _columns(part: Part, names: tuple[str, ...], keys: Iterable[str]) -> dict[st
     wide = max(180, 520 // max(len(names), 1))
     return {
         _SELECT: st.column_config.CheckboxColumn(
-            "Select", pinned=True, width=52, help="Chosen entries can be changed together."
+            "Select", pinned=True, width=96, help="Chosen entries can be changed together."
         ),
         _STATE_OF: column("State", width=100, help="The current release does not say this yet."),
         _KEY: column("Key", pinned=True, width=min(max(110, 8 * longest + 24), 230)),

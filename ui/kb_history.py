@@ -15,6 +15,7 @@ from ui.kb_entry import show_change
 from ui.tables import on_phone
 
 _KINDS = {
+    "bulk": "Bulk edit",
     "edit": "Edit",
     "import": "Import",
     "restore": "Restore",

@@ -35,7 +35,7 @@ def show_buttons(
         versions: of the entries that are moved, by id.
         key: tells these buttons from others on the page.
     """
-    with st.container(horizontal=True, vertical_alignment="center", gap="xxsmall"):
+    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         for step, (icon, words) in _STEPS.items():
             st.button(
                 icon,

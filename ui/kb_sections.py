@@ -189,6 +189,8 @@ def show_single(ctx: Context, actor: Actor, held: Drafts, part: Part) -> None:
             with st.container(border=True):
                 kb_entry.show_entry(part, entry)
     elif entry is not None:
+        if browsing.unpublished_ids(ctx, actor, [entry.id]):
+            st.badge("Unpublished", help="The current release does not say this yet.")
         kb_merge.show_moved_on(ctx, entry, held)
         kb_editor.edit_single(part, entry, held)
     else:

@@ -11,6 +11,7 @@ from services.core.context import Context
 from services.knowledge import browsing, entries
 from services.knowledge.document import Kind
 from services.knowledge.entries import Entry, EntryPage
+from services.knowledge.history import EntryChange
 from services.knowledge.sections import Part, Shape
 from ui import format as form
 from ui import (
@@ -21,6 +22,8 @@ from ui import (
     kb_grid,
     kb_merge,
     kb_place,
+    kb_selected,
+    kb_undo,
     kb_unsaved,
     kb_where,
 )
@@ -55,6 +58,8 @@ def show_table(ctx: Context, actor: Actor, held: Drafts, part: Part) -> None:
                 args=(held, part),
             )
         opened = choose_entry(ctx, actor, held, part, page.entries)
+        if may_edit and page.total > 1 and not kb_selected.ids(part.pointer):
+            kb_bulk.offer_all(part, page.entries, search, only, page.total)
     if may_edit:
         kb_bulk.show_bar(part, page.entries, search, only, page.total)
     if opened is None:
@@ -156,6 +161,8 @@ def _beginning(cells: dict[str, str], unpublished: bool, unsaved: bool) -> str:
 def show_pages(total: int, size: int) -> None:
     """How many there are, and the pages."""
     pages = max(1, -(-total // size))
+    if not total:
+        return
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         found = "found" if kb_filters.is_filtered() else "in all"
         st.caption(f"{form.plural(total, 'entry', 'entries')} {found}", width="content")
@@ -210,7 +217,7 @@ def duplicate_entry(ctx: Context, actor: Actor, held: Drafts, part: Part, entry:
 def show_opened(ctx: Context, actor: Actor, held: Drafts, part: Part, opened: Entry | int) -> None:
     """One entry in full."""
     may_edit = actor.may(Permission.KB_EDIT)
-    with st.container(horizontal=True, vertical_alignment="center", gap="xxsmall"):
+    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         st.button(
             "Close",
             icon=":material/close:",
@@ -242,7 +249,7 @@ def _edit_opened(ctx: Context, actor: Actor, held: Drafts, part: Part, opened: E
     kb_entry.edit_entry(part, opened, held)
     if opened.section == part.pointer:
         kb_place.show_buttons(ctx, actor, held, part, {opened.id: opened.version}, "kb_place")
-    with st.container(horizontal=True, vertical_alignment="center", gap="xxsmall"):
+    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         if opened.kind in (Kind.TEXT, Kind.RECORD):
             st.button(
                 "Duplicate",
@@ -271,4 +278,11 @@ def _delete_button(held: Drafts, opened: Entry | int, label: str) -> None:
 def show_past(ctx: Context, actor: Actor, part: Part, entry: Entry) -> None:
     """The history of one entry."""
     with st.expander("History", icon=":material/history:", key=f"kb_past_{entry.id}"):
-        kb_entry.show_history(ctx, actor, part, entry)
+        kb_entry.show_history(
+            ctx, actor, part, entry, beneath=lambda change: _offer_undo(actor, entry, change)
+        )
+
+
+def _offer_undo(actor: Actor, entry: Entry, change: EntryChange) -> None:
+    if change.entry_id == entry.id:  # an earlier entry of this name is brought back in the bin
+        kb_undo.offer_entry(actor, change)

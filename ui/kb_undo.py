@@ -8,6 +8,7 @@ from services.core.access import Actor, Permission
 from services.core.context import Context
 from services.core.errors import DeskError
 from services.knowledge import undoing
+from services.knowledge.history import EntryChange
 from services.knowledge.inverse import WHOLE, Kept
 from services.knowledge.ledger import ChangeSet
 from services.knowledge.sections import part_at, part_of_entry, title_of
@@ -38,12 +39,30 @@ def offer(actor: Actor, one: ChangeSet) -> None:
         _dialog(one.id)
 
 
+def offer_entry(actor: Actor, one: EntryChange) -> None:
+    """The button under one change of an entry: what else the change set did stays."""
+    if not actor.may(Permission.KB_EDIT) or not one.change_set_id:
+        return
+    details = (one.change_set_id, one.entry_id)
+    st.button(
+        "Take this back",
+        key=f"kb_undo_{one.change_set_id}_{one.entry_id}",
+        icon=":material/undo:",
+        type="tertiary",
+        help="Shows first what would change. Later changes of the same cells stay.",
+        on_click=dialogs.open_dialog,
+        args=(_DIALOG, *details),
+    )
+    if dialogs.is_open(_DIALOG, *details):
+        _dialog(*details)
+
+
 @st.dialog("Take a change back", icon=":material/undo:", width="large", on_dismiss=dialogs.close)
-def _dialog(change_set_id: str) -> None:
+def _dialog(change_set_id: str, *only: int) -> None:
     ctx, actor = guard(Permission.KB_EDIT)
-    dialogs.leave_when_closed(_DIALOG, change_set_id)
+    dialogs.leave_when_closed(_DIALOG, change_set_id, *only)
     try:
-        plan = undoing.preview(ctx, actor, change_set_id)
+        plan = undoing.preview(ctx, actor, change_set_id, only)
     except DeskError as error:
         show_error(error)
         return
