@@ -7,6 +7,8 @@ import streamlit as st
 from services import backup, drill, monitor
 from services.core.access import Actor, Permission
 from services.core.context import Context
+from services.core.errors import DeskError
+from services.knowledge.releasing import status
 from services.protection.index import catalog
 from services.protection.model import DayMark, DayState
 from services.watch import alerts
@@ -243,6 +245,28 @@ def show_attention(
             rule = rule_of(finding)
             alert = known.get((rule.name, finding.subject)) if rule else None
             _show_finding(ctx, actor, finding, number, alert)
+        _show_unpublished(ctx, actor)
+
+
+def _show_unpublished(ctx: Context, actor: Actor) -> None:
+    """What editors saved and the shop does not have yet: no fault, and easily forgotten."""
+    if not actor.may(Permission.KB_VIEW):
+        return
+    try:
+        found = status.status(ctx, actor)
+    except DeskError:
+        return  # a shop that can't be read has its own line above
+    if found.release is None or not found.changed:
+        return
+    entries = form.plural(found.changed, "entry", "entries")
+    with st.container(horizontal=True, vertical_alignment="center", key="unpublished"):
+        st.markdown(
+            f":gray[:material/publish:] {entries} of the knowledge base "
+            f"{'is' if found.changed == 1 else 'are'} saved and not published.",
+            width="stretch",
+        )
+        if st.button("See releases", icon=":material/arrow_forward:", key="see_releases"):
+            st.switch_page("pages/knowledge.py", query_params={"view": "releases"})
 
 
 def _show_finding(

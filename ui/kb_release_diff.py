@@ -47,8 +47,12 @@ def counts(seen: Comparison) -> str:
     return found or "Nothing differs."
 
 
-def show_answers(seen: Comparison) -> None:
-    """The golden questions that are answered otherwise; one line where none is."""
+def show_answers(seen: Comparison, before: str = "") -> None:
+    """The golden questions that are answered otherwise; one line where none is.
+
+    Args:
+        before: whose answers they were, where it is no release.
+    """
     if not seen.asked:
         st.caption(
             ":material/star: No golden questions yet: in “Try it” you save those whose answers "
@@ -64,7 +68,7 @@ def show_answers(seen: Comparison) -> None:
         f":orange[:material/star:] **{count} of {form.plural(seen.asked, 'golden question')}** "
         f"{'is' if len(seen.answers) == 1 else 'are'} answered otherwise"
     )
-    before = _sentence(name_of(seen.before, saved=False))
+    before = before or _sentence(name_of(seen.before, saved=False))
     after = _sentence(name_of(seen.after, saved=True))
     for index, change in enumerate(seen.answers[:_ANSWERS]):
         label = f"**{form.plain(change.question)}** {names_of(change.changed)}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 import streamlit as st
@@ -11,6 +11,7 @@ import streamlit as st
 from services.core.access import Actor
 from services.core.context import Context
 from services.core.errors import Conflict, DeskError, Invalid
+from services.knowledge import trying
 from services.knowledge.history import EntryChange
 from services.knowledge.releasing import activating, comparing, releases, schedule, standing
 from services.knowledge.releasing.model import (
@@ -23,6 +24,7 @@ from services.knowledge.releasing.model import (
 from services.knowledge.validation import MAX_REASON
 from ui import format as form
 from ui import kb_import, kb_release_diff
+from ui.kb_drafts import drafts
 from ui.kb_release_diff import name_of
 from ui.kb_release_when import choose_when
 from ui.messages import say_after_rerun, show_error, show_problem
@@ -44,7 +46,6 @@ class Panel:
     known: frozenset[EntryChange] | None = None  # what they saw before they looked again
     moved: DeskError | None = None  # why what they saw does not hold any more
     done: Activation | None = None  # a second click finds what the first one did
-    turn: int = field(default=0)
 
 
 def opened() -> Panel | None:
@@ -109,6 +110,8 @@ def _look(ctx: Context, actor: Actor, panel: Panel) -> bool:
             if panel.kind == "publish":
                 panel.plan = releases.preview(ctx, actor)
                 panel.seen, panel.folder = panel.plan.comparison, panel.plan.folder
+                if panel.seen.before is None:
+                    panel.seen = _beside_the_shop(ctx, actor, panel.seen)
             else:
                 panel.seen = comparing.compare(ctx, actor, panel.before, panel.after)
                 if panel.kind == "again":
@@ -117,6 +120,12 @@ def _look(ctx: Context, actor: Actor, panel: Panel) -> bool:
         show_error(error)
         return False
     return True
+
+
+def _beside_the_shop(ctx: Context, actor: Actor, seen: Comparison) -> Comparison:
+    """Before the first release customers are answered by the shop's own module."""
+    found = trying.golden_answers(ctx, actor)
+    return replace(seen, answers=tuple(found.changes.values()))
 
 
 def _look_again(panel: Panel) -> None:
@@ -190,11 +199,15 @@ def _show_seen(ctx: Context, panel: Panel, seen: Comparison) -> None:
         if new:
             told = form.plural(len(new), "change")
             st.caption(f":material/fiber_new: {told} you have not seen before, marked below.")
-    kb_release_diff.show_answers(seen)
+    kb_release_diff.show_answers(seen, "" if seen.before is not None else "The shop today")
     kb_release_diff.show_changes(ctx, seen, new)
 
 
 def _publish_form(ctx: Context, actor: Actor, panel: Panel, plan: ReleasePlan) -> None:
+    unsaved = drafts().count
+    if unsaved:
+        told = form.plural(unsaved, "unsaved change")
+        st.caption(f":orange[:material/edit:] {told} of yours will not be in it: save first.")
     notes = st.text_area(
         "What is new",
         key=_NOTES,

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from db.knowledge import activations, releases
 from db.knowledge import entries as table
 from services.core.context import Context
 from services.core.errors import DeskError, Invalid
-from services.knowledge.asking import ASKED, asked_part, document_of
+from services.knowledge.asking import ASKED, asked_part, document_of, exact_keys
 from services.knowledge.changes import Add, Change, Edit
 from services.knowledge.document import Kind, Row, from_rows
 from services.knowledge.entries import TEXT, Entry, by_id
@@ -30,6 +30,7 @@ from services.knowledge.releasing.archive import document_of as document_of_rele
 from services.knowledge.sections import Shape, part_at, path_of, pointer
 
 _KEPT = 3
+_AT_ONCE = 500
 _documents: OrderedDict[tuple[str, ...], Mapping[str, Any] | DeskError] = OrderedDict()
 _lock = threading.Lock()
 
@@ -40,10 +41,24 @@ class _Saved(Mapping[str, Any]):
     def __init__(self, connection: Connection, where: str) -> None:
         self._connection = connection
         self._where = where
+        self._rows: dict[str, tuple[str, Any] | None] = {}  # kind and body; None: no such key
+
+    def fetch(self, keys: Iterable[str]) -> None:
+        """Read these keys at once, for they will be asked for one by one."""
+        wanted = sorted(set(keys) - set(self._rows))
+        columns = (table.c.key, table.c.kind, table.c.body)
+        for start in range(0, len(wanted), _AT_ONCE):
+            some = wanted[start : start + _AT_ONCE]
+            self._rows |= dict.fromkeys(some)
+            mine = (table.c.section == self._where) & table.c.key.in_(some)
+            for key, kind, body in self._connection.execute(select(*columns).where(mine)):
+                self._rows[key] = (kind, body)
 
     def __contains__(self, key: object) -> bool:
-        mine = (table.c.section == self._where) & (table.c.key == key)
-        return self._connection.scalar(select(table.c.id).where(mine)) is not None
+        if not isinstance(key, str):
+            return False
+        self.fetch([key])
+        return self._rows[key] is not None
 
     def __iter__(self) -> Iterator[str]:
         query = select(table.c.key).where(table.c.section == self._where)
@@ -58,11 +73,12 @@ class _Saved(Mapping[str, Any]):
         return sum(1 for _key in self)
 
     def __getitem__(self, key: str) -> Any:
-        mine = (table.c.section == self._where) & (table.c.key == key)
-        row = self._connection.execute(select(table.c.kind, table.c.body).where(mine)).first()
+        self.fetch([key])
+        row = self._rows[key]
         if row is None:
             raise KeyError(key)
-        return row.body if row.kind != Kind.GROUP else self._group(key)
+        kind, body = row
+        return body if kind != Kind.GROUP else self._group(key)
 
     def _group(self, key: str) -> Any:
         # A dict where the shop has a text: kept as it is, and answered as it is.
@@ -141,9 +157,16 @@ def _changed(edit: Change, entry: Entry) -> tuple[str, Any] | None:
     return key, entry.body
 
 
-def saved(connection: Connection) -> dict[str, Any]:
-    """What is saved, to be asked for as long as this transaction lasts."""
-    return document_of({where: _Saved(connection, where) for where in ASKED})
+def saved(connection: Connection, questions: Sequence[str] = ()) -> dict[str, Any]:
+    """What is saved, to be asked for as long as this transaction lasts.
+
+    Args:
+        questions: that will be asked, where there are many.
+    """
+    sections = {where: _Saved(connection, where) for where in ASKED}
+    for held in sections.values() if questions else ():
+        held.fetch(exact_keys(questions))
+    return document_of(sections)
 
 
 def unsaved(connection: Connection, edits: Sequence[Change]) -> dict[str, Any]:

@@ -122,6 +122,12 @@ def _texts(value: Any) -> tuple[tuple[str, str], ...]:
     return (("text", str(value)),)
 
 
+def exact_keys(questions: Iterable[str]) -> set[str]:
+    """The keys that these questions look for as a whole."""
+    lower = {question.lower() for question in questions}
+    return lower | {question.replace(" ", "_") for question in lower}
+
+
 def _by_name(held: Mapping[str, Any], question: str) -> str | None:
     wanted = question.lower()
     return wanted if wanted in held else None

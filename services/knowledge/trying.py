@@ -117,7 +117,7 @@ def golden_answers(ctx: Context, actor: Actor) -> Golden:
         one = before[-1]
 
         def compare() -> tuple[AnswerChange, ...]:
-            saved = Asker(asked.saved(connection))
+            saved = Asker(asked.saved(connection, [q.question for q in questions]))
             return golden.changed_answers(questions, Asker(one.document), saved)
 
         told = "\n".join(f"{q.question}\t{q.note}" for q in questions)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, func, select
 
 from db.knowledge import entries as table
+from db.knowledge import releases
 from services.core.access import Actor, Permission, require
 from services.core.context import Context
 from services.core.databases import read_shop
@@ -18,7 +19,7 @@ from services.knowledge.releasing.published import (
     current_release,
     unpublished,
 )
-from services.knowledge.state import once_a_revision
+from services.knowledge.state import once_a_revision, revision
 
 
 @dataclass(frozen=True)
@@ -54,6 +55,9 @@ def _status(connection: Connection) -> Status:
     entries = int(connection.scalar(counted) or 0)
     if number is None:
         return Status(None, entries, 0, entries)
+    made_of = select(releases.c.revision).where(releases.c.number == number)
+    if connection.scalar(made_of) == revision(connection):
+        return Status(number, 0, 0, entries)
     changed, moved = unpublished(connection).count, 0
     if not changed:
         moved = difference(members_of(connection, number), saved_members(connection)).moved
