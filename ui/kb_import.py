@@ -13,11 +13,12 @@ from services.core.context import Context
 from services.core.errors import Conflict, DeskError
 from services.knowledge.comparing import Mode
 from services.knowledge.exchange import applying, job
+from services.knowledge.exchange.cells import SECTION
 from services.knowledge.exchange.formats import MAX_BYTES
 from services.knowledge.exchange.model import Format
 from services.knowledge.exchange.planning import Options
 from services.knowledge.ledger import ChangeSet
-from services.knowledge.sections import title_of
+from services.knowledge.sections import SECTIONS, Shape, title_of
 from services.knowledge.shapes import NotImportable
 from ui import dialogs, kb_plan, kb_undo
 from ui import format as form
@@ -25,6 +26,7 @@ from ui.kb_where import HISTORY, TRANSFER, go_to
 from ui.messages import say_after_rerun, show_error, show_problem
 from ui.progress import job_progress, show_failure
 
+_TABLES = [part.pointer for one in SECTIONS for part in one.parts if part.shape is not Shape.TEXT]
 _PENDING, _DONE, _WATCHED = "kb_import", "kb_import_done", "kb_import_job"
 _SHOWN = 30
 _MODES = {
@@ -104,8 +106,8 @@ def _choose_file(ctx: Context, actor: Actor) -> None:
         "A file of the knowledge base: Python module, JSON, YAML, CSV or Excel",
         type=[one.value for one in Format],
         key=f"kb_upload_{st.session_state.get('kb_upload_turn', 0)}",
-        help=f"At most {form.size(MAX_BYTES)}. A file is read, never run. You see what would "
-        "change before it does.",
+        max_upload_size=MAX_BYTES // 1_000_000,
+        help="A file is read, never run. You see what would change before it does.",
     )
     if upload is not None:
         begin(ctx, actor, upload.name, upload.getvalue())
@@ -118,10 +120,31 @@ def _show_pending(ctx: Context, actor: Actor, pending: kb_plan.Pending) -> None:
     with st.container(border=True, key="kb_plan"):
         name = form.plain(pending.plan.file.name)
         st.markdown(f"**What importing {name} would do**")
+        _choose_part(ctx, actor, pending)
         _choose_mode(ctx, actor, pending)
         _show_meanwhile(pending)
         kb_plan.show(pending)
         _confirm(ctx, actor, pending)
+
+
+def _choose_part(ctx: Context, actor: Actor, pending: kb_plan.Pending) -> None:
+    """Ask what a table belongs to that does not say so itself."""
+    file = pending.plan.file
+    if file.format not in (Format.CSV, Format.XLSX):
+        return
+    if pending.part is None and not any(fault.field == SECTION for fault in file.faults):
+        return
+    part = st.selectbox(
+        "Rows that name no section belong to",
+        _TABLES,
+        index=_TABLES.index(pending.part) if pending.part in _TABLES else None,
+        format_func=title_of,
+        placeholder="Choose a section",
+        key="kb_import_part",
+        width=420,
+    )
+    if part is not None and part != pending.part:
+        begin(ctx, actor, file.name, pending.data, part)
 
 
 def _choose_mode(ctx: Context, actor: Actor, pending: kb_plan.Pending) -> None:
@@ -154,6 +177,8 @@ def _choose_mode(ctx: Context, actor: Actor, pending: kb_plan.Pending) -> None:
         wanted = replace(wanted, tables=None if whole else frozenset(chosen))
     else:
         st.caption(_ABOUT[wanted.mode])
+    if file.faults and not file.whole:
+        st.caption("What has faults replaces nothing in full: it is merged until they are gone.")
     if any(row.blank for row in file.rows):
         emptied = st.checkbox(
             "Blank cells empty what is there",
@@ -183,8 +208,8 @@ def _show_meanwhile(pending: kb_plan.Pending) -> None:
         count = len(pending.other)
         show_problem(
             "The knowledge base was changed since the first preview. This is a new one.",
-            f"{form.plural(count, 'item says', 'items say')} something else now: look at them "
-            "again. What you rejected stays rejected."
+            f"{form.plural(count, 'item says', 'items say')} something else now: look at "
+            f"{'it' if count == 1 else 'them'} again. What you rejected stays rejected."
             if count
             else "Every item still says the same. What you rejected stays rejected.",
             calm=True,

@@ -89,7 +89,7 @@ class Pending:
 
 def forget() -> None:
     """Begin at the first page of everything again."""
-    for name in (_FILTER, _PAGE, "kb_import_tables", "kb_import_blanks"):
+    for name in (_FILTER, _PAGE, "kb_import_tables", "kb_import_blanks", "kb_import_part"):
         st.session_state.pop(name, None)
 
 
@@ -129,11 +129,12 @@ def _first_page() -> None:
 
 
 def _show_notes(plan: Plan) -> None:
-    if not plan.notes:
+    notes = [*plan.file.notes, *plan.notes]
+    if not notes:
         return
-    label = form.plural(len(plan.notes), "thing") + " worth knowing"
+    label = form.plural(len(notes), "thing") + " worth knowing"
     with st.expander(label, icon=":material/info:", key="kb_plan_notes"):
-        for note in plan.notes:
+        for note in notes:
             st.caption(form.plain(note))
 
 
@@ -273,12 +274,13 @@ def _origin(at: Origin) -> str:
 def _show_faults(plan: Plan) -> None:
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         st.caption(
-            f"{form.plural(len(plan.faults), 'row')} of the file can't be taken; the others can.",
+            f"{form.plural(len(plan.faults), 'fault')} in the file; what is not listed here can "
+            "be imported.",
             width="content",
         )
         st.download_button(
             "Download the errors",
-            data=lambda: errors_file(plan.faults).data,
+            data=lambda: errors_file(plan).data,
             file_name="import-errors.csv",
             mime="text/csv",
             icon=":material/download:",
@@ -292,8 +294,9 @@ def _show_faults(plan: Plan) -> None:
 
 
 def _show_fault(fault: Fault) -> None:
-    column = fault.at.column or fault.field
-    place = [_origin(fault.at), f"column {form.plain(column)}" if column else ""]
+    column = form.plain(fault.at.column or fault.field)
+    where = f"column {column}" if column and fault.at.row else column
+    place = [_origin(fault.at), where]
     key = f"**{form.plain(fault.key)}**" if fault.key.strip() else ""
     with st.container(border=True, gap="xxsmall"):
         st.markdown(" · ".join(filter(None, [key, *place])) or "The file")

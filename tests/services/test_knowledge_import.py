@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 
 import pytest
@@ -14,6 +16,7 @@ from services.knowledge.comparing import Mode
 from services.knowledge.document import Kind, canonical
 from services.knowledge.exchange import applying, exporting
 from services.knowledge.exchange.choosing import Choice, only
+from services.knowledge.exchange.faulty import errors_file
 from services.knowledge.exchange.model import Format, Origin, ReadFile, ReadRow
 from services.knowledge.exchange.planning import Options, Sort
 from tests.knowledge_base import load, named, small_kb, state
@@ -333,3 +336,51 @@ def test_every_export_imports_again_without_a_change(ctx, shop, editor, form):
     part = exporting.export(ctx, editor, form, "/fabric_guide")
     plan = applying.preview(ctx, editor, part.name, part.data, SECTION)
     assert (plan.is_empty, plan.unchanged) == (True, 2)
+
+
+# --- what can't be taken ---
+
+
+def table(rows):
+    out = io.StringIO()
+    csv.writer(out).writerows(rows)
+    return out.getvalue().encode()
+
+
+def test_the_file_of_errors_is_safe_to_open_and_can_be_put_right_and_imported(ctx, shop, editor):
+    load(ctx)
+    formula = '=HYPERLINK("http://evil.example","x")'
+    data = table(
+        [
+            ["section", "key", "description", "care"],
+            ["/fabric_guide", "silk", "Fine.", "Cold."],
+            ["/fabric_guide", "satin", formula, "bell \x07"],
+            ["nowhere", "felt", "'=1+1", "@now"],
+        ]
+    )
+    plan = applying.preview(ctx, editor, "kb.csv", data)
+    assert by_sort(plan, Sort.NEW) == {"silk"}
+    made = errors_file(plan)
+    rows = list(csv.reader(io.StringIO(made.data.decode("utf-8-sig"))))
+    assert rows[0][:4] == ["section", "key", "description", "care"]
+    assert [row[1] for row in rows[1:]] == ["satin", "felt"]
+    assert not [cell for row in rows for cell in row if cell[:1] in tuple("=+-@\t\r") and cell]
+    assert "control character" in rows[1][6] and "no section nowhere" in rows[2][6].lower()
+    applying.apply_import(ctx, editor, plan)
+    rows[1][3], rows[2][0] = "Warm.", "/fabric_guide"
+    again = applying.preview(ctx, editor, made.name, table(rows))
+    assert (by_sort(again, Sort.NEW), again.faults) == ({"satin", "felt"}, ())
+    applying.apply_import(ctx, editor, again)
+    held = entries.document(ctx.shop)["fabric_guide"]
+    assert held["satin"] == {"description": formula, "care": "Warm."}
+    assert held["felt"] == {"description": "=1+1", "care": "@now"}
+
+
+def test_a_table_that_names_no_section_is_read_as_the_part_that_one_chooses(ctx, shop, editor):
+    load(ctx)
+    data = table([["key", "text"], ["teal", "Teal."]])
+    plan = applying.preview(ctx, editor, "spring.csv", data)
+    assert (plan.is_empty, [fault.field for fault in plan.faults]) == (True, ["section"])
+    plan = applying.preview(ctx, editor, "spring.csv", data, part=COLOURS)
+    applying.apply_import(ctx, editor, plan)
+    assert named(ctx, editor, COLOURS, "teal").body == "Teal."

@@ -25,7 +25,10 @@ ORDER = "(order of fields)"
 FURTHER = "(further fields)"
 """Heading: fields of a record that have no column of their own, as JSON."""
 
-_SPECIAL = (SECTION, KIND, KEY, TEXT, ORDER, FURTHER)
+SHEET, ROW, WRONG, FIX = "(sheet)", "(row)", "(what is wrong)", "(how to fix it)"
+"""Headings of the file of errors; a file that was put right there is read without them."""
+
+_SPECIAL = (SECTION, KIND, KEY, TEXT, ORDER, FURTHER, SHEET, ROW, WRONG, FIX)
 _FIELD = "field:"
 _CONTINUED = re.compile(r"continued ([0-9]{1,4}): (.*)", re.DOTALL)
 _LIKE_EMPTY = re.compile(r"\\*\(empty\)", re.IGNORECASE)
