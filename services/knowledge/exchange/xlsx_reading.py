@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import posixpath
 import re
+import struct
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from io import BytesIO
-from typing import IO, Any
+from typing import Any
 from xml.parsers import expat
 
 from services.knowledge.exchange.tables import Bad, Cell
@@ -39,6 +41,19 @@ _RELATION_ID = (
     "http://schemas.openxmlformats.org/officeDocument/2006/relationships id",
     "http://purl.oclc.org/ooxml/officeDocument/relationships id",
 )
+# What Python's zipfile, zlib and encodings raise where a file is not what it says.
+_DAMAGED = (
+    zipfile.BadZipFile,
+    zlib.error,
+    struct.error,
+    EOFError,
+    OSError,
+    ValueError,
+    LookupError,
+    NotImplementedError,
+    RuntimeError,
+)
+_PACKED = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 _SAVE = "Save it anew as .xlsx in your spreadsheet program, or as CSV in UTF-8."
 _DATES = frozenset([*range(14, 23), *range(27, 37), *range(45, 48), *range(50, 59)])
 _NO_DATE = re.compile(r'"[^"]*"|\[[^\]]*\]|\\.|_.|\*.')
@@ -202,7 +217,7 @@ class Workbook:
         self._depth = 0  # a sheet that is no table is left in the middle
         try:
             with self._zip.open(member) as file:
-                while chunk := _some(file):
+                while chunk := file.read(_CHUNK):
                     parser.Parse(chunk, False)
                     yield None
                 parser.Parse(b"", True)
@@ -211,7 +226,7 @@ class Workbook:
             raise NotImportable(
                 f"The workbook is damaged: {expat.ErrorString(error.code)} in {member[:80]}.", _SAVE
             ) from None
-        except (zipfile.BadZipFile, EOFError, OSError, NotImplementedError, RuntimeError) as error:
+        except _DAMAGED as error:
             raise NotImportable(
                 f"The workbook is damaged: {member[:80]} can't be unpacked "
                 f"({type(error).__name__}).",
@@ -233,15 +248,6 @@ class Workbook:
             raise _too_much()
 
 
-def _some(file: IO[bytes]) -> bytes:
-    import zlib
-
-    try:
-        return file.read(_CHUNK)
-    except zlib.error as error:
-        raise zipfile.BadZipFile(str(error)) from None
-
-
 def _opened(data: bytes) -> zipfile.ZipFile:
     if data.startswith(b"\xd0\xcf\x11\xe0"):
         raise NotImportable(
@@ -251,10 +257,12 @@ def _opened(data: bytes) -> zipfile.ZipFile:
     try:
         found = zipfile.ZipFile(BytesIO(data))
         infos = found.infolist()
-    except (zipfile.BadZipFile, ValueError, NotImplementedError, OSError, EOFError):
+    except _DAMAGED:
         raise _no_workbook() from None
     if len(infos) > 10_000 or sum(info.file_size for info in infos) > MAX_UNPACKED:
         raise _too_much()
+    if any(info.compress_type not in _PACKED for info in infos):
+        raise _no_workbook()
     if any(info.flag_bits & 1 for info in infos):
         raise NotImportable("The workbook is protected by a password.", "Remove it and try again.")
     return found

@@ -118,7 +118,7 @@ def _frame(tables: Sequence[WrittenTable]) -> Iterator[tuple[str, str]]:
 
 def _sheet_name(title: str) -> str:
     # What has a column for the section may be called anything that Excel takes.
-    name = re.sub(r"[^\w ,.()&-]+", " ", title)[:31].strip()
+    name = re.sub(r"[^\w ,.()&'-]+", " ", title)[:31].strip(" '")
     return (
         name
         if name and name.lower() != "history" and len(name.encode("utf-16-le")) < 64
