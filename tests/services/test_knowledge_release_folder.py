@@ -8,6 +8,7 @@ import os
 import stat
 import subprocess
 import sys
+import tempfile
 import threading
 from dataclasses import replace
 from pathlib import Path
@@ -105,9 +106,10 @@ def test_the_shops_own_functions_answer_as_try_it_does_before_and_after(ctx, edi
         answers, _text = _answers(taken_over)
         for question, answer in zip(_QUESTIONS, answers, strict=True):
             assert answer == _as_the_desk_says(document, question, general), (number, question)
-        say(ctx, editor, 'Navy → "red"\n\\ and 🎈.')
+        said = f'Navy → "red"\n\\ and 🎈 {number}.'
+        say(ctx, editor, said)
         publish(ctx, editor)
-    assert _answers(taken_over)[0][0][0] == 'Navy → "red"\n\\ and 🎈.'
+    assert _answers(taken_over)[0][0][0] == said
 
 
 def test_every_byte_outside_the_value_stays_and_so_do_mode_and_owner(ctx, editor, taken_over):
@@ -391,12 +393,12 @@ def test_a_folder_that_can_not_be_used_says_why_and_nothing_is_published(
 _AS_NOBODY = """
 import os, sys
 from pathlib import Path
+from services.core.errors import DeskError
+from services.knowledge.releasing import folder
 if os.geteuid() == 0:
     os.setgroups([])
     os.setgid(65534)
     os.setuid(65534)
-from services.core.errors import DeskError
-from services.knowledge.releasing import folder
 place = Path(sys.argv[1])
 try:
     there = folder.read_contents(place)
@@ -409,8 +411,6 @@ except DeskError as error:
 @pytest.fixture
 def open_place():
     """A folder that other accounts can reach."""
-    import tempfile
-
     with tempfile.TemporaryDirectory() as name:
         Path(name).chmod(0o755)
         yield Path(name)
