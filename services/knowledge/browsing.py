@@ -26,6 +26,7 @@ from services.knowledge.releasing.published import (
     current_activation,
     unpublished,
     unpublished_among,
+    unpublished_places,
 )
 from services.knowledge.searching.index import matching
 from services.knowledge.sections import (
@@ -36,9 +37,6 @@ from services.knowledge.sections import (
 )
 from services.knowledge.state import once_a_revision
 from services.knowledge.validation import MAX_KEY, skeleton
-
-MAX_CHOSEN = 10_000
-"""Entries that are changed at once, at most."""
 
 _NUMBERED = re.compile(r"^(.*?)[_-]?(\d{1,4})$")
 
@@ -195,11 +193,8 @@ def unpublished_sections(ctx: Context, actor: Actor) -> Mapping[str, int]:
 
 def _by_section(connection: Connection) -> Counter[str]:
     counts: Counter[str] = Counter()
-    ids = sorted(unpublished(connection).entries)
-    for start in range(0, len(ids), 500):
-        query = select(table.c.section, table.c.key).where(table.c.id.in_(ids[start : start + 500]))
-        for section, key in connection.execute(query):
-            counts[path_of(section or pointer((key,)))[0]] += 1
+    for section, top, count in unpublished_places(connection):
+        counts[path_of(section or pointer((top,)))[0]] += count
     return counts
 
 

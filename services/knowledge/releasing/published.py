@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, func, or_, select
+from sqlalchemy import Connection, case, func, or_, select
 
 from db.knowledge import activations, published
 from db.knowledge import entries as table
@@ -47,6 +47,19 @@ def unpublished_among(connection: Connection, ids: Collection[int]) -> frozenset
         query = select(table.c.id).select_from(both).where(some, _DIFFERS)
         found.update(connection.scalars(query))
     return frozenset(found)
+
+
+def unpublished_places(connection: Connection) -> list[tuple[str, str, int]]:
+    """How many entries differ, by section; by key as well for those at the very top."""
+    both = table.outerjoin(published, published.c.entry_id == table.c.id)
+    key = case((table.c.section == "", table.c.key), else_="").label("top")
+    query = (
+        select(table.c.section, key, func.count())
+        .select_from(both)
+        .where(_DIFFERS, table.c.kind != Kind.GROUP)
+        .group_by(table.c.section, key)
+    )
+    return [(section, top, count) for section, top, count in connection.execute(query)]
 
 
 def current_activation(connection: Connection) -> int | None:
