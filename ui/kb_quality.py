@@ -194,7 +194,7 @@ def _show_finding(one: Finding, number: int, *, may_edit: bool) -> None:
     with st.container(
         horizontal=True,
         vertical_alignment="center",
-        gap="xxsmall",
+        gap="small",
         key=f"kb_finding_row_{number}",
     ):
         with st.container(gap=None, width="stretch"):
@@ -234,7 +234,7 @@ def _show_dismissed(ctx: Context, actor: Actor, dismissed: Sequence[Dismissed]) 
     may_edit = actor.may(Permission.KB_EDIT)
     for number, one in enumerate(dismissed[start : start + PAGE_ROWS]):
         with st.container(
-            horizontal=True, vertical_alignment="center", gap="xxsmall", key=f"kb_left_{number}"
+            horizontal=True, vertical_alignment="center", gap="small", key=f"kb_left_{number}"
         ):
             with st.container(gap=None, width="stretch"):
                 finding = one.finding

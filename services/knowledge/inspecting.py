@@ -24,6 +24,7 @@ from services.knowledge import dismissing
 from services.knowledge.dismissing import Dismissed
 from services.knowledge.entries import everything
 from services.knowledge.quality import Completeness, Facts, Finding, completeness, findings
+from services.knowledge.searching import meaning
 from services.knowledge.searching.file import path_of_index
 from services.knowledge.state import revision
 
@@ -53,6 +54,7 @@ class _State:
     revision: str
     day: date
     categories: frozenset[str]
+    meaning: str  # the revision whose meaning is known: by it, near-duplicates are told
 
 
 @dataclass(frozen=True)
@@ -93,8 +95,13 @@ def refresh(ctx: Context) -> None:
     Raises:
         DeskError: the shop's database can't be read.
     """
+    # A reader of an SQLite shop holds up its writers: it is left before the work begins.
     with read_shop(ctx) as connection:
-        _check(ctx, connection, _state(ctx, connection))
+        state = _state(ctx, connection)
+        if _found_before(ctx).state == state:
+            return
+        facts = _facts(ctx, connection, state)
+    _keep(ctx, state, facts)
 
 
 def wait(ctx: Context, at_most: timedelta) -> bool:
@@ -119,13 +126,15 @@ def _checked(ctx: Context, connection: Connection) -> tuple[_Checked, bool]:
         return before, True
     count = connection.scalar(select(func.count()).select_from(entries_table)) or 0
     if count <= MUCH:
-        return _check(ctx, connection, state), True
+        return _keep(ctx, state, _facts(ctx, connection, state)), True
     _leave_to_a_thread(ctx)
     return before, False
 
 
 def _state(ctx: Context, connection: Connection) -> _State:
-    return _State(revision(connection), ctx.now().date(), _categories(connection))
+    return _State(
+        revision(connection), ctx.now().date(), _categories(connection), meaning.known_for(ctx)
+    )
 
 
 def _found_before(ctx: Context) -> _Checked:
@@ -133,11 +142,12 @@ def _found_before(ctx: Context) -> _Checked:
         return _known.get(path_of_index(ctx), _Checked(None))
 
 
-def _check(ctx: Context, connection: Connection, state: _State) -> _Checked:
-    before = _found_before(ctx)
-    if before.state == state:
-        return before
-    facts = Facts(everything(connection), ctx.now(), state.categories)
+def _facts(ctx: Context, connection: Connection, state: _State) -> Facts:
+    alike = meaning.alike(ctx, connection)
+    return Facts(everything(connection), ctx.now(), state.categories, alike)
+
+
+def _keep(ctx: Context, state: _State, facts: Facts) -> _Checked:
     checked = _Checked(state, findings(facts), completeness(facts))
     with _guard:
         _known[path_of_index(ctx)] = checked

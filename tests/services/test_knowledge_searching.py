@@ -215,7 +215,6 @@ def test_a_full_disk_leaves_the_search_right(ctx, shop, editor, monkeypatch):
 def test_much_to_read_is_left_to_a_thread_and_found_all_the_same(ctx, shop, editor, monkeypatch):
     load(ctx)
     monkeypatch.setattr(index, "MUCH", 3)
-    monkeypatch.setattr(index._use, "__defaults__", (3,))
     assert found(ctx, "sand") == {"basics", "navy"}
     for thread in threading.enumerate():
         if thread.name == "search-index":

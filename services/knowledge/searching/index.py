@@ -150,11 +150,27 @@ def refresh(ctx: Context) -> None:
     Raises:
         DeskError: the shop's database can't be read.
     """
-    with read_shop(ctx) as connection:
+    try:
         try:
-            _use(ctx, connection, lambda _index: None, at_most=None)
-        except Unusable as error:
-            _say(error)
+            _build(ctx)
+        except ThrownAway:
+            _build(ctx)
+    except Unusable as error:
+        _say(error)
+
+
+def _build(ctx: Context) -> None:
+    with opened(ctx, _PATIENT_SECONDS) as index:
+        index.execute("BEGIN IMMEDIATE")
+        before = _built_for(index)
+        # A reader of an SQLite shop holds up its writers: it is left before the work begins.
+        with read_shop(ctx) as connection:
+            now = revision(connection)
+            if before == now:
+                return
+            gone, rows = _to_do(connection, index, before, None)
+        _bring_up(index, gone, rows, now)
+        index.execute("COMMIT")
 
 
 def _condition(wanted: Sequence[str]) -> tuple[str, list[str]]:
@@ -194,42 +210,30 @@ def _bare(key: str) -> str:
     return key.replace("_", "").replace("-", "").replace(" ", "")
 
 
-def _use(
-    ctx: Context,
-    connection: Connection,
-    ask: Callable[[sqlite3.Connection], T],
-    at_most: int | None = MUCH,
-) -> T:
+def _use(ctx: Context, connection: Connection, ask: Callable[[sqlite3.Connection], T]) -> T:
     """What the index answers for exactly the state that the shop's connection sees.
-
-    Args:
-        at_most: entries to read anew that may be waited for; None for any number.
 
     Raises:
         Unusable: it can't be had, or not soon.
     """
     path = path_of_index(ctx)
-    if at_most is not None and path in _being_built:
+    if path in _being_built:
         raise Unusable("it is being built")
     now = revision(connection)
     try:
         try:
-            return _ask(ctx, connection, now, ask, at_most)
+            return _ask(ctx, connection, now, ask)
         except ThrownAway:
-            return _ask(ctx, connection, now, ask, at_most)
+            return _ask(ctx, connection, now, ask)
     except _MuchToDo:
         _leave_to_a_thread(ctx, path)
         raise
 
 
 def _ask(
-    ctx: Context,
-    connection: Connection,
-    now: str,
-    ask: Callable[[sqlite3.Connection], T],
-    at_most: int | None,
+    ctx: Context, connection: Connection, now: str, ask: Callable[[sqlite3.Connection], T]
 ) -> T:
-    with opened(ctx, _BUSY_SECONDS if at_most is not None else _PATIENT_SECONDS) as index:
+    with opened(ctx, _BUSY_SECONDS) as index:
         index.execute("BEGIN")
         if _built_for(index) == now:
             return ask(index)
@@ -237,8 +241,8 @@ def _ask(
         index.execute("BEGIN IMMEDIATE")
         before = _built_for(index)
         if before != now:
-            _bring_up(connection, index, before, at_most)
-            index.execute("INSERT OR REPLACE INTO built VALUES (1, ?)", [now])
+            gone, rows = _to_do(connection, index, before, MUCH)
+            _bring_up(index, gone, rows, now)
         found = ask(index)
         index.execute("COMMIT")
         return found
@@ -271,19 +275,32 @@ def _built_for(index: sqlite3.Connection) -> str | None:
     return row[0] if row else None
 
 
-def _bring_up(
+_Folded = tuple[int, int, str, str, str]
+
+
+def _to_do(
     connection: Connection, index: sqlite3.Connection, before: str | None, at_most: int | None
-) -> None:
+) -> tuple[set[int], list[_Folded]]:
+    """Ids to take out of the index, and rows to put in.
+
+    Raises:
+        _MuchToDo: they are more than that.
+    """
     changed = _changed_since(connection, before) if before else None
     gone = changed  # those that still stand are put in again
     if changed is None or gone is None:
         gone, changed = _differing(connection, index)
     if at_most is not None and len(changed) > at_most:
         raise _MuchToDo(f"{len(changed)} entries are to be read")
+    return gone, list(_read(connection, changed))
+
+
+def _bring_up(index: sqlite3.Connection, gone: set[int], rows: list[_Folded], now: str) -> None:
     _take_out(index, gone)
-    index.executemany("INSERT INTO texts VALUES (?, ?, ?, ?, ?)", _read(connection, changed))
-    for some in _chunks(changed):
+    index.executemany("INSERT INTO texts VALUES (?, ?, ?, ?, ?)", rows)
+    for some in _chunks(row[0] for row in rows):
         index.execute(f"{_INTO_WORDS} WHERE id IN ({_marks(some)})", some)
+    index.execute("INSERT OR REPLACE INTO built VALUES (1, ?)", [now])
 
 
 _INTO_WORDS = "INSERT INTO words (rowid, key, text) SELECT id, key, text FROM texts"
@@ -323,7 +340,7 @@ def _take_out(index: sqlite3.Connection, gone: set[int]) -> None:
         index.execute(f"DELETE {among}", some)
 
 
-def _read(connection: Connection, wanted: set[int]) -> Iterator[tuple[int, int, str, str, str]]:
+def _read(connection: Connection, wanted: set[int]) -> Iterator[_Folded]:
     for some in _chunks(wanted):
         for row in connection.execute(_BODIES.where(table.c.id.in_(some))):
             yield row.id, row.version, row.digest, fold(row.key), _text(row)
