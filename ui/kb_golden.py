@@ -146,7 +146,7 @@ def _table(found: Golden, shown: list[Question]) -> Question | None:
     table = st.dataframe(
         columns,
         # Rows are chosen by position: another list is another table.
-        key=f"kb_questions_{shown[0].id}_{len(shown)}_{len(found.changes)}",
+        key=f"kb_questions_{hash(tuple(one.id for one in shown))}",
         hide_index=True,
         on_select="rerun",
         selection_mode="single-row",

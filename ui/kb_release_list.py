@@ -88,10 +88,11 @@ def _show(ctx: Context, actor: Actor, found: Status, one: Release, total: int) -
 
 
 def _show_activation(ctx: Context, actor: Actor, one: Release) -> None:
-    held = releases.activations(ctx, actor, rows=200).activations
-    mine = [act for act in held if act.release == one.number]
+    held = releases.activations(ctx, actor, rows=releases.MAX_PAGE_ROWS)
+    mine = [act for act in held.activations if act.release == one.number]
     if not mine:
-        st.caption(":material/schedule: It was never current.")
+        if held.total <= len(held.activations):
+            st.caption(":material/schedule: It was never current.")
         return
     newest = mine[0]
     if newest.problem:

@@ -10,8 +10,8 @@ import streamlit as st
 
 from services.core.access import Actor
 from services.core.context import Context
-from services.core.errors import Conflict, DeskError, Invalid
-from services.knowledge import trying
+from services.core.errors import Conflict, DeskError
+from services.knowledge import history, trying
 from services.knowledge.history import EntryChange
 from services.knowledge.releasing import activating, comparing, releases, schedule, standing
 from services.knowledge.releasing.model import (
@@ -30,6 +30,9 @@ from ui.kb_release_when import choose_when
 from ui.messages import say_after_rerun, show_error, show_problem
 
 _PANEL = "kb_release_panel"
+_REASONS = 100
+"""Change sets whose reasons are offered as notes."""
+
 _NOTES, _REASON, _OVER = "kb_release_notes", "kb_release_reason", "kb_release_over"
 
 
@@ -91,20 +94,19 @@ def show(ctx: Context, actor: Actor, panel: Panel) -> None:
         icon=":material/arrow_back:",
         on_click=close,
     )
-    if not _look(ctx, actor, panel) or panel.seen is None:
-        return
-    if panel.kind == "compare":
+    _look(ctx, actor, panel)
+    if panel.kind == "again" and panel.after is not None:
+        _show_again(ctx, actor, panel, panel.after)
+    elif panel.kind == "compare" and panel.seen is not None:
         _show_compare(ctx, panel, panel.seen)
-    elif panel.kind == "publish" and panel.plan is not None:
+    elif panel.plan is not None:
         _show_publish(ctx, actor, panel, panel.plan)
-    else:
-        _show_again(ctx, actor, panel, panel.seen)
 
 
-def _look(ctx: Context, actor: Actor, panel: Panel) -> bool:
+def _look(ctx: Context, actor: Actor, panel: Panel) -> None:
     """See to it that there is something to look at; it is kept, for a page is drawn often."""
     if panel.seen is not None:
-        return True
+        return
     try:
         with st.spinner("Comparing, and asking the golden questions"):
             if panel.kind == "publish":
@@ -112,14 +114,12 @@ def _look(ctx: Context, actor: Actor, panel: Panel) -> bool:
                 panel.seen, panel.folder = panel.plan.comparison, panel.plan.folder
                 if panel.seen.before is None:
                     panel.seen = _beside_the_shop(ctx, actor, panel.seen)
-            else:
-                panel.seen = comparing.compare(ctx, actor, panel.before, panel.after)
-                if panel.kind == "again":
-                    panel.folder = standing.folder(ctx, actor)
+                return
+            if panel.kind == "again":
+                panel.folder = standing.folder(ctx, actor)
+            panel.seen = comparing.compare(ctx, actor, panel.before, panel.after)
     except DeskError as error:
         show_error(error)
-        return False
-    return True
 
 
 def _beside_the_shop(ctx: Context, actor: Actor, seen: Comparison) -> Comparison:
@@ -185,7 +185,7 @@ def _show_publish(ctx: Context, actor: Actor, panel: Panel, plan: ReleasePlan) -
     with form_column, st.container(border=True, key="kb_release_form"):
         _publish_form(ctx, actor, panel, plan)
     with changes:
-        _show_seen(ctx, panel, seen)
+        _show_seen(ctx, panel, panel.seen or seen)
 
 
 def _show_seen(ctx: Context, panel: Panel, seen: Comparison) -> None:
@@ -215,6 +215,16 @@ def _publish_form(ctx: Context, actor: Actor, panel: Panel, plan: ReleasePlan) -
         max_chars=MAX_REASON,
         placeholder="In a sentence or two, for whoever looks at the list of releases",
     )
+    if not notes.strip():
+        st.button(
+            "Write it from the reasons",
+            key="kb_release_suggest",
+            type="tertiary",
+            icon=":material/edit_note:",
+            help="What people gave as reasons for their changes since the current release.",
+            on_click=_suggest,
+            args=(ctx, actor, plan.comparison.before),
+        )
     later, due_at = choose_when(ctx, "kb_release_when")
     over = _show_folder(ctx, actor, panel, later=later)
     if over is None:
@@ -234,6 +244,26 @@ def _publish_form(ctx: Context, actor: Actor, panel: Panel, plan: ReleasePlan) -
                 f"Publishing release {plan.number}",
                 lambda: releases.publish(ctx, actor, plan, notes, over_hand_edits=over),
             )
+
+
+def _suggest(ctx: Context, actor: Actor, before: int | None) -> None:
+    try:
+        since = releases.release(ctx, actor, before).at if before is not None else None
+        sets = history.recent(ctx, actor, rows=_REASONS).change_sets
+    except DeskError as error:
+        say_after_rerun(str(error), ":material/warning:")
+        return
+    given = [one.reason for one in sets if one.reason and (since is None or one.at > since)]
+    told = ""
+    for reason in dict.fromkeys(reversed(given)):
+        longer = f"{told}; {reason}" if told else reason
+        if len(longer) > MAX_REASON:
+            break
+        told = longer
+    if told:
+        st.session_state[_NOTES] = told
+    else:
+        say_after_rerun("Nobody gave a reason for these changes.", ":material/info:")
 
 
 def _schedule(
@@ -336,10 +366,7 @@ def import_button(ctx: Context, actor: Actor, folder: Folder, *, primary: bool =
 # --- make current again ---
 
 
-def _show_again(ctx: Context, actor: Actor, panel: Panel, seen: Comparison) -> None:
-    number = panel.after
-    if number is None:
-        raise Invalid("No release was chosen.", "Choose one from the list.")
+def _show_again(ctx: Context, actor: Actor, panel: Panel, number: int) -> None:
     st.subheader(f"Make release {number} current", anchor=False)
     changes, form_column = st.columns([3, 2], gap="large")
     with form_column, st.container(border=True, key="kb_release_form"):
@@ -349,17 +376,24 @@ def _show_again(ctx: Context, actor: Actor, panel: Panel, seen: Comparison) -> N
         )
         _again_form(ctx, actor, panel, number)
     with changes:
-        before = name_of(panel.before, saved=False)
-        st.markdown(f"{kb_release_diff.counts(seen)} beside {before}")
-        kb_release_diff.show_answers(seen)
-        kb_release_diff.show_changes(ctx, seen)
+        if panel.seen is None:
+            # The current release can't be read: getting away from it must stay possible.
+            st.caption("What it would change can't be told.")
+            return
+        st.markdown(
+            f"{kb_release_diff.counts(panel.seen)} beside {name_of(panel.before, saved=False)}"
+        )
+        kb_release_diff.show_answers(panel.seen)
+        kb_release_diff.show_changes(ctx, panel.seen)
 
 
 def _again_form(ctx: Context, actor: Actor, panel: Panel, number: int) -> None:
-    reason = st.text_input(
-        "Reason", key=_REASON, max_chars=MAX_REASON, placeholder="Why it is to be current"
-    )
     later, due_at = choose_when(ctx, "kb_release_again_when")
+    reason = ""
+    if not later:
+        reason = st.text_input(
+            "Reason", key=_REASON, max_chars=MAX_REASON, placeholder="Why it is to be current"
+        )
     over = _show_folder(ctx, actor, panel, later=later)
     if over is None:
         return
@@ -373,7 +407,7 @@ def _again_form(ctx: Context, actor: Actor, panel: Panel, number: int) -> None:
     ):
         return
     if due_at is not None:
-        _schedule(ctx, actor, panel, number, due_at, reason)
+        _schedule(ctx, actor, panel, number, due_at)
     else:
         _do(
             panel,

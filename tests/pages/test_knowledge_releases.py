@@ -250,6 +250,35 @@ def test_a_release_that_can_t_be_read_is_said_and_the_others_stay_in_reach(desk)
         assert "Release 2 is current" in said(app)
 
 
+def test_one_gets_away_from_a_current_release_that_can_t_be_read(desk):
+    publish(desk)
+    say(desk, "Otherwise.")
+    publish(desk)
+    with write(desk.shop) as connection:
+        damaged = update(releases_table).where(releases_table.c.number == 2)
+        connection.execute(damaged.values(document=b"broken", members=b"broken"))
+    with browser_with(token_of("editor")):
+        app = choose(at_releases(), 1)
+        press(app, "kb_release_again")
+        assert "Release 2 is damaged" in told(app)
+        app.text_input(key="kb_release_reason").set_value("2 is damaged").run()
+        press(app, "kb_release_do")
+        assert "Release 1 is current" in said(app)
+
+
+def test_notes_are_offered_from_the_reasons_of_what_was_changed(desk):
+    publish(desk)
+    say(desk, "One.")
+    entry = named(desk, MIA, COLOURS, "rust")
+    edit = Edit(entry.id, entry.version, {"text": entry.body}, {"text": "Two."})
+    changes.save(desk, MIA, [edit], "Buyers asked for <copper>")
+    with browser_with(token_of("editor")):
+        app = at_releases()
+        press(app, "kb_release_publish")
+        press(app, "kb_release_suggest")
+        assert app.text_area(key="kb_release_notes").value == "Buyers asked for <copper>"
+
+
 def test_hand_edits_in_the_folder_are_offered_for_import_and_never_lost_unasked(desk):
     publish(desk)
     by_hand = small_kb()
