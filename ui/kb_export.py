@@ -10,6 +10,7 @@ from services.knowledge import entries
 from services.knowledge.comparing import ROOT
 from services.knowledge.exchange import exporting
 from services.knowledge.exchange.model import Format
+from services.knowledge.sections import pointer
 from ui import format as form
 from ui import kb_where
 
@@ -29,7 +30,7 @@ def show_export(ctx: Context, actor: Actor) -> None:
     titles = {ROOT: "The whole knowledge base"}
     counts = {ROOT: sum(summary.entries for summary in found)}
     for summary in found:
-        where = f"/{summary.section.key}"
+        where = pointer((summary.section.key,))
         if len(summary.parts) > 1:
             titles[where] = summary.section.title
             counts[where] = summary.entries
@@ -39,7 +40,8 @@ def show_export(ctx: Context, actor: Actor) -> None:
             name = f"{summary.section.title} / {title}" if several else summary.section.title
             titles[one.part.pointer] = name
             counts[one.part.pointer] = one.entries
-    here = st.session_state.get(kb_where.PART) or ROOT
+    section = st.session_state.get(kb_where.SECTION)
+    here = st.session_state.get(kb_where.PART) or (pointer((section,)) if section else ROOT)
     if st.session_state.get(_PART) not in titles:
         st.session_state[_PART] = here if here in titles else ROOT
     part = st.selectbox(

@@ -252,7 +252,7 @@ def _import(ctx: Context, actor: Actor, pending: kb_plan.Pending, reason: str, t
     try:
         if not applying.is_current(ctx, plan):
             raise applying.moved()
-        if len(plan.items) > job.LARGE:
+        if job.is_large(plan):
             started = exchange.start(
                 ctx,
                 actor,
@@ -266,7 +266,8 @@ def _import(ctx: Context, actor: Actor, pending: kb_plan.Pending, reason: str, t
             forget()
             st.session_state[_WATCHED] = started.id
             st.rerun()
-        done = applying.apply_import(ctx, actor, plan, choice, reason=reason, typed=typed)
+        with st.spinner("Importing"):
+            done = applying.apply_import(ctx, actor, plan, choice, reason=reason, typed=typed)
     except Conflict as error:
         show_error(error)
         st.button(

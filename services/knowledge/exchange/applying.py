@@ -8,22 +8,19 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, select
 
 from db.knowledge import change_sets
-from db.knowledge import entries as table
 from services.core.access import Actor, Permission, require
 from services.core.context import Context
 from services.core.databases import read_shop, write_shop
 from services.core.errors import Conflict, Invalid
 from services.knowledge.changes import sound_reason
 from services.knowledge.comparing import Mode
-from services.knowledge.document import Kind
-from services.knowledge.entries import everything
 from services.knowledge.exchange.choosing import ALL, Choice, carried_over, chosen
 from services.knowledge.exchange.formats import read
+from services.knowledge.exchange.looking import group_pointers, touched
 from services.knowledge.exchange.model import ReadFile
 from services.knowledge.exchange.planning import MERGED, Groundwork, Options, Plan, worked_out
 from services.knowledge.ledger import ChangeSet, Ledger
 from services.knowledge.relay import relay
-from services.knowledge.sections import pointer
 from services.knowledge.state import revision
 
 REPLACE_WORD = "replace"
@@ -85,9 +82,8 @@ def opened(ctx: Context, name: str, data: bytes, part: str | None = None) -> Rea
     Raises:
         NotImportable: the file is not a knowledge base; says where.
     """
-    groups = select(table.c.section, table.c.key).where(table.c.kind == Kind.GROUP)
     with read_shop(ctx) as connection:
-        known = [row.section + pointer((row.key,)) for row in connection.execute(groups)]
+        known = group_pointers(connection)
     return read(name, data, part=part, known=known)
 
 
@@ -223,7 +219,8 @@ def _worked_out(
             "imported.",
             "Replace the sections that it holds, or merge it.",
         )
-    return worked_out(everything(connection), revision(connection), file, options)
+    current = touched(connection, file, options)
+    return worked_out(current, revision(connection), file, options)
 
 
 def _since(connection: Connection, seen: str) -> tuple[Meanwhile, ...]:

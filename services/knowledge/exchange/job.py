@@ -24,7 +24,7 @@ KIND = "knowledge import"
 LOCK = "knowledge import"
 
 LARGE = 2_000
-"""Rows from which an import is left to a process of its own."""
+"""Rows of a file, or changes, beyond which an import is left to a process of its own."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +48,11 @@ class Resumed:
     choice: Choice
     same: bool  # the plan is the one that was shown then
     reason: str
+
+
+def is_large(plan: Plan) -> bool:
+    """Whether an import takes longer than somebody should wait for a page."""
+    return max(len(plan.items), len(plan.file.rows)) > LARGE
 
 
 def queue(
@@ -162,6 +167,7 @@ def outcome(ctx: Context, actor: Actor) -> Outcome | None:
         Denied: without `kb.edit`.
     """
     require(actor, Permission.KB_EDIT)
+    spool.sweep(ctx)
     found = jobs.recent(ctx, (KIND,), 1)
     if not found or not found[0].state.ended:
         return None
