@@ -32,6 +32,7 @@ from services.knowledge.entries import cells_of
 from services.knowledge.inverse import PURGED, Inverse, Kept, inverse, past_of
 from services.knowledge.ledger import ChangeSet, Ledger
 from services.knowledge.relay import relay
+from services.knowledge.searching import index
 from services.knowledge.sections import title_of
 from services.knowledge.sliding import slid
 from services.knowledge.state import once_a_revision
@@ -181,6 +182,7 @@ def purge(ctx: Context, actor: Actor, entry_ids: Collection[int], typed: str) ->
         named = ", ".join(f"{title_of(row.section)} / {row.key}" for row in rows[:100])
         told = f"Purged {len(rows)} deleted entries for good: {named}"
         Ledger(connection).write(ctx, actor, "purge", _shortened(told))
+    index.forget(ctx)  # it may still hold pieces of these texts
     relay(ctx)
     return len(rows)
 

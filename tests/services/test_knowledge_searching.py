@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import os
+import signal
 import sqlite3
 import stat
+import subprocess
+import sys
 import threading
 
 import pytest
 
 from services.core.databases import read_shop
 from services.core.errors import Invalid
-from services.knowledge import changes
+from services.core.settings import PROJECT_ROOT
+from services.knowledge import changes, recycling
 from services.knowledge.changes import Add, Delete, Edit
 from services.knowledge.entries import everything
 from services.knowledge.searching import index
@@ -242,3 +246,72 @@ def test_threads_that_search_while_others_save_find_what_is_saved(ctx, shop, edi
     for thread in threads:
         thread.join()
     assert failures == []
+
+
+def child(ctx, work):
+    """Another process of the desk that does some work with `ctx` and `connection`."""
+    lines = [
+        "import os, signal, sys",
+        "from pathlib import Path",
+        "from tests.conftest import desk_settings",
+        "from services.core.context import open_context",
+        "from services.core.databases import read_shop",
+        "from services.knowledge.searching import index",
+        "ctx = open_context(desk_settings(Path(sys.argv[1])))",
+        *work,
+    ]
+    return subprocess.Popen(
+        [sys.executable, "-c", "\n".join(lines), str(ctx.settings.desk_home.parent)],
+        cwd=PROJECT_ROOT,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+
+
+def test_a_process_killed_while_it_built_the_index_leaves_nothing_half_behind(ctx, shop, editor):
+    load(ctx)
+    killed = child(
+        ctx,
+        [
+            "real = index._bring_up",
+            "def half(*args):",
+            "    real(*args)",
+            "    os.kill(os.getpid(), signal.SIGKILL)",
+            "index._bring_up = half",
+            "index.refresh(ctx)",
+        ],
+    )
+    assert killed.wait(60) == -signal.SIGKILL
+    assert _indexed(ctx) == 0
+    assert found(ctx, "sand") == {"basics", "navy"} and _indexed(ctx) == len(keys_of(ctx))
+
+
+def test_two_processes_that_search_while_a_third_saves_find_what_is_saved(ctx, shop, editor):
+    load(ctx)
+    search = [
+        "for turn in range(40):",
+        "    with read_shop(ctx) as connection:",
+        "        likes = index.matching(ctx, connection, 'likes')",
+        "        index.forget(ctx) if turn % 10 == 9 else None",
+        "        assert likes == frozenset(",
+        "            one.id for one in index._scan(connection, ('likes',))), turn",
+        "print('right')",
+    ]
+    others = [child(ctx, search), child(ctx, search)]
+    for number in range(15):
+        changes.save(ctx, editor, [Add(COLOURS, f"k{number}", {"text": f"It likes n{number}x."})])
+        assert found(ctx, f"n{number}x") == {f"k{number}"}
+    assert [one.communicate(timeout=90)[0].strip() for one in others] == ["right", "right"]
+
+
+def test_a_purge_leaves_no_piece_of_the_text_in_the_index(ctx, shop, admin):
+    load(ctx)
+    changes.save(ctx, admin, [Add(COLOURS, "secret", {"text": "Zanzibarquartz."})])
+    assert found(ctx, "zanzibarquartz") == {"secret"}
+    entry = named(ctx, admin, COLOURS, "secret")
+    changes.save(ctx, admin, [Delete(entry.id, entry.version)])
+    assert found(ctx, "zanzibarquartz") == set()
+    recycling.purge(ctx, admin, [entry.id], "purge")
+    assert found(ctx, "zanzibarquartz") == set()
+    for file in path_of_index(ctx).parent.iterdir():
+        assert b"zanzibar" not in file.read_bytes()

@@ -84,13 +84,16 @@ def opened(ctx: Context, wait: float) -> Iterator[sqlite3.Connection]:
 
 
 def forget(ctx: Context) -> None:
-    """Throw the index away; the next search builds another."""
+    """Throw the index away, with every piece of a text in it; the next search builds another."""
     path = path_of_index(ctx)
     if not path.parent.is_dir():
         return
-    with open(path.with_suffix(".lock"), "ab", opener=_private) as guard:
-        _wait_for(guard, fcntl.LOCK_EX)
-        _remove(path)
+    try:
+        with open(path.with_suffix(".lock"), "ab", opener=_private) as guard:
+            _wait_for(guard, fcntl.LOCK_EX)
+            _remove(path)
+    except OSError as error:
+        log.warning("the search index could not be thrown away: %s", error)
 
 
 def _connect(path: Path, wait: float) -> sqlite3.Connection:

@@ -137,6 +137,7 @@ class _Keeper:
     done: int = 0
     total: int = 0
     thread: threading.Thread | None = None
+    _failed: bool = False
     _embed: Embed | None = None
     _client: Any = None
     _collection: Any = None
@@ -185,15 +186,20 @@ class _Keeper:
     def _bring_up(self, ctx: Context) -> None:
         try:
             self._own()
-            self._embed_changed(ctx, self._open())
-            self.problem = ""
+            embed = self._open()
+            self._embed_changed(ctx, embed)
+            self.problem, self._failed = "", False
         except DeskError as error:
             self.problem = error.message
         except BlockingIOError:
             self.problem = "Another process of the desk works out the meaning of the entries."
         except BaseException as error:  # Chroma's core panics with one
             log.warning("the meaning of the entries could not be worked out", exc_info=True)
-            self._throw_away()
+            # What is known by now is kept, for a full disk passes; what fails twice is broken.
+            if self._failed or self._collection is None:
+                shutil.rmtree(self.folder, ignore_errors=True)
+            self._failed = True
+            self._let_go()
             self.problem = (
                 f"The meaning of the entries could not be worked out ({type(error).__name__}); "
                 "the next search by meaning tries again."
@@ -237,21 +243,16 @@ class _Keeper:
 
     def close(self) -> None:
         """Give the folder back."""
-        if self._client is not None:
-            self._client.close()
-        self._client = self._collection = None
-        self.known = ""
+        self._let_go()
         if self._owned is not None:
             os.close(self._owned)
             self._owned = None
 
-    def _throw_away(self) -> None:
-        """Whatever is wrong with it, it is derived."""
+    def _let_go(self) -> None:
         if self._client is not None:
             self._client.close()
         self._client = self._collection = None
         self.known = ""
-        shutil.rmtree(self.folder, ignore_errors=True)
 
     def _embed_changed(self, ctx: Context, embed: Embed) -> None:
         texts = table.c.kind.in_([Kind.TEXT, Kind.RECORD])
