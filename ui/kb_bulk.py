@@ -44,27 +44,24 @@ def show_bar(part: Part, page: tuple[Entry, ...], search: str, only: Filter, tot
         search: what is searched for, with which filter, and how many that finds.
     """
     chosen = kb_selected.ids(part.pointer)
-    if not chosen:
-        return
-    with st.container(horizontal=True, vertical_alignment="center", gap="small", key="kb_chosen"):
-        st.markdown(f"**{form.plural(len(chosen), 'entry', 'entries')} chosen**", width="content")
-        for way, (label, icon) in _WAYS.items():
-            st.button(
-                label,
-                icon=icon,
-                key=f"kb_bulk_{way}",
-                on_click=_open,
-                args=(way, part.pointer),
-            )
-        if len(chosen) < total:
-            offer_all(part, page, search, only, total)
+    st.markdown(f"**{form.plural(len(chosen), 'entry', 'entries')} chosen**", width="content")
+    for way, (label, icon) in _WAYS.items():
         st.button(
-            "Choose none",
-            type="tertiary",
-            key="kb_choose_none",
-            on_click=_choose,
-            args=(part.pointer, ()),
+            label,
+            icon=icon,
+            key=f"kb_bulk_{way}",
+            on_click=_open,
+            args=(way, part.pointer),
         )
+    if len(chosen) < total:
+        offer_all(part, page, search, only, total)
+    st.button(
+        "Choose none",
+        type="tertiary",
+        key="kb_choose_none",
+        on_click=_choose,
+        args=(part.pointer, ()),
+    )
     for way in _WAYS:
         if dialogs.is_open(_DIALOG, way, part.pointer):
             _DIALOGS[way](part, tuple(sorted(chosen)))

@@ -242,7 +242,7 @@ def _columns(part: Part, names: tuple[str, ...], keys: Iterable[str]) -> dict[st
     column = st.column_config.TextColumn
     # What is left beside keys and dates is shared; a column is never too narrow to read.
     longest = max((len(key) for key in keys), default=0)
-    wide = max(180, 520 // max(len(names), 1))
+    wide = max(180, 450 // max(len(names), 1))
     return {
         _SELECT: st.column_config.CheckboxColumn(
             "Select", pinned=True, width=96, help="Chosen entries can be changed together."

@@ -48,20 +48,18 @@ def show_table(ctx: Context, actor: Actor, held: Drafts, part: Part) -> None:
         page = entries.page(
             ctx, actor, part.pointer, search=search, page=last, rows=size, only=only
         )
+    options = _options(ctx, actor, held, part, page.entries)
+    # One row, whatever is in it: were it to grow with the first tick, the table would move
+    # away under the pointer.
     with st.container(horizontal=True, vertical_alignment="center", gap="small", key="kb_tools"):
-        if may_edit:
-            st.button(
-                "Add entry",
-                icon=":material/add:",
-                key="kb_add",
-                on_click=add_entry,
-                args=(held, part),
-            )
-        opened = choose_entry(ctx, actor, held, part, page.entries)
-        if may_edit and page.total > 1 and not kb_selected.ids(part.pointer):
-            kb_bulk.offer_all(part, page.entries, search, only, page.total)
-    if may_edit:
-        kb_bulk.show_bar(part, page.entries, search, only, page.total)
+        if may_edit and kb_selected.ids(part.pointer):
+            kb_bulk.show_bar(part, page.entries, search, only, page.total)
+        else:
+            show_tools(held, part, options, may_edit=may_edit)
+            if may_edit and page.total > 1:
+                kb_bulk.offer_all(part, page.entries, search, only, page.total)
+    number = kb_where.opened()
+    opened = None if number is None else options.get(number) or number
     if opened is None:
         show_rows(ctx, actor, held, part, page)
         show_pages(page.total, size)
@@ -74,32 +72,47 @@ def show_table(ctx: Context, actor: Actor, held: Drafts, part: Part) -> None:
         show_opened(ctx, actor, held, part, opened)
 
 
-def choose_entry(
+def _options(
     ctx: Context, actor: Actor, held: Drafts, part: Part, found: tuple[Entry, ...]
-) -> Entry | int | None:
-    """The entry that is opened beside the table, or a new one's number."""
-    by_id = {entry.id: entry for entry in found}
-    by_id |= _opened_elsewhere(ctx, actor, part, by_id)
-    options = [*(n.ref for n in held.new.values() if n.where == part.pointer), *by_id]
-    if not options:
-        return None
+) -> dict[int, Entry | None]:
+    """What can be opened in full, by number: new entries, then those of the page."""
+    options: dict[int, Entry | None] = {
+        one.ref: None for one in held.new.values() if one.where == part.pointer
+    }
+    options |= {entry.id: entry for entry in found}
+    options |= _opened_elsewhere(ctx, actor, part, options)
     if kb_where.opened() not in options:
         kb_where.close_entry()
+    return options
+
+
+def show_tools(
+    held: Drafts, part: Part, options: dict[int, Entry | None], *, may_edit: bool
+) -> None:
+    """Begin a new entry, or open one in full."""
+    if may_edit:
+        st.button(
+            "Add entry",
+            icon=":material/add:",
+            key="kb_add",
+            on_click=add_entry,
+            args=(held, part),
+        )
+    if not options:
+        return
     # The widget itself forgets its value when a label or an option changes.
     st.session_state[kb_where.CHOICE] = kb_where.opened()
     st.selectbox(
         "Open an entry",
-        options,
+        list(options),
         index=None,
-        format_func=lambda n: by_id[n].key if n in by_id else "New entry",
+        format_func=lambda number: one.key if (one := options[number]) else "New entry",
         placeholder="Open an entry in full",
         label_visibility="collapsed",
         key=kb_where.CHOICE,
         on_change=kb_where.choose,
         width=240,
     )
-    number = kb_where.opened()
-    return None if number is None else by_id.get(number, number)
 
 
 def _opened_elsewhere(
