@@ -89,6 +89,12 @@ def ids_with_findings(ctx: Context, connection: Connection) -> frozenset[int]:
     return frozenset(one.entry_id for one in counting)
 
 
+def at_work(ctx: Context) -> bool:
+    """Whether the checks are running: what is known of findings is older, or nothing yet."""
+    with _guard:
+        return path_of_index(ctx) in _at_work
+
+
 def refresh(ctx: Context) -> None:
     """Run the checks now, however long they take, unless they ran for this state.
 
