@@ -75,6 +75,7 @@ def prepare(ctx: Context) -> None:
     _settle_sample(ctx)
     try:
         bring_up_to_date(ctx, _say)
+        _finish_release(ctx)
     except DeskError as error:
         _say(f"The shop is not attached. {error}")
     remains.clear(ctx)
@@ -251,6 +252,17 @@ def _recover(ctx: Context) -> bool:
     for recovery in recoveries:
         _say(f"{recovery.message} {recovery.hint}".strip())
     return all(recovery.side for recovery in recoveries)
+
+
+def _finish_release(ctx: Context) -> None:
+    """Write for the shop what was made current just before a desk was killed."""
+    if ctx.settings.publish_dir is None:
+        return
+    from services.knowledge.releasing import activating  # only now: most desks have no folder
+
+    written = activating.finish(ctx)
+    if written is not None and written.problem:
+        _say(f"Release {written.release} is not in the shop's folder yet. {written.problem}")
 
 
 def _settle_sample(ctx: Context) -> None:
