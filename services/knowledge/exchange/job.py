@@ -168,6 +168,7 @@ def outcome(ctx: Context, actor: Actor) -> Outcome | None:
     """
     require(actor, Permission.KB_EDIT)
     spool.sweep(ctx)
+    jobs.reap(ctx)
     found = jobs.recent(ctx, (KIND,), 1)
     if not found or not found[0].state.ended:
         return None
