@@ -40,6 +40,9 @@ def keep(ctx: Context, actor: Actor, held: Drafts) -> None:
         _let_go(held, changed)
         keep(ctx, actor, held)
         return
+    lost = done.begun and bool(server.kept)
+    if lost:
+        server.kept.clear()  # the desk's database is another one: all of it is written anew
     for number, one in changed.items():
         if one is None:
             server.kept.pop(number, None)
@@ -47,6 +50,8 @@ def keep(ctx: Context, actor: Actor, held: Drafts) -> None:
             server.refused[number] = one
         else:
             server.kept[number] = one
+    if lost:
+        keep(ctx, actor, held)
 
 
 def named(ctx: Context, actor: Actor, held: Drafts) -> str:

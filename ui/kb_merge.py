@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from services.core.access import Actor
 from services.core.context import Context
@@ -20,6 +21,7 @@ from ui.kb_grid import fold
 from ui.kb_listing import place_of, title_of_cell
 from ui.kb_text import show_difference, show_text
 
+_LONG, _BOX_HEIGHT = 700, 320
 _SHOWN = 20
 """Clashes at once; the others follow when these are settled, or all are at once."""
 
@@ -106,22 +108,30 @@ def _show_cell(ctx: Context, clash: Clash) -> None:
     title = form.plain(title_of_cell(clash.section, clash.key, clash.field))
     st.markdown(f"{place_of(clash.section, clash.key)}, {title}")
     base, theirs, mine = st.columns(3)
-    with base:
+    with base, _box(clash):
         st.caption("As you first saw it")
         show_text(clash.base or "")
-    with theirs:
+    with theirs, _box(clash):
         when = f", {form.age(clash.at, ctx.now())}" if clash.at else ""
         st.caption(f"Theirs ({form.plain(clash.who)}{when})")
         if clash.theirs is None:
             st.caption("(deleted)")
         else:
             show_difference(clash.base, clash.theirs)
-    with mine:
+    with mine, _box(clash):
         st.caption("Yours")
         if clash.mine is None:
             st.caption("(deleted)")
         else:
             show_difference(clash.base, clash.mine)
+
+
+def _box(clash: Clash) -> DeltaGenerator:
+    # Long texts scroll each beside the others, so that what is to be decided stays in sight.
+    texts = (clash.base, clash.theirs, clash.mine)
+    if max(len(str(text or "")) for text in texts) > _LONG:
+        return st.container(height=_BOX_HEIGHT, border=False)
+    return st.container()
 
 
 def _can_be_woven(clash: Clash) -> bool:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from playwright.sync_api import Browser, Locator, Page, expect
 from sqlalchemy import select
 
@@ -13,7 +15,7 @@ from services.core.loading import load_settings
 from services.knowledge import entries
 from services.knowledge.drafting.model import decode
 from services.shop.attach import attach
-from tests.e2e.conftest import Desk, click, new_context, settle, wait_until
+from tests.e2e.conftest import Desk, click, new_context, settle
 from tests.e2e.test_story import PASSWORD, become_first_administrator, sign_in
 from tests.knowledge_base import load
 
@@ -46,6 +48,15 @@ def type_slowly(page: Page, text: str) -> None:
         page.wait_for_timeout(1_300 if index % 8 == 3 else 60)
 
 
+def wait_for(page: Page, true: Callable[[], bool]) -> None:
+    """Poll while the browser's events are heard."""
+    for _n in range(200):
+        if true():
+            return
+        page.wait_for_timeout(100)
+    raise AssertionError("it did not come about")
+
+
 def test_a_text_one_never_left_is_offered_after_the_browser_was_killed_and_no_letter_is_lost(
     browser: Browser, page: Page, make_desk, shop_root, tmp_path
 ):
@@ -72,10 +83,18 @@ def test_a_text_one_never_left_is_offered_after_the_browser_was_killed_and_no_le
     caret = "field => [field.selectionStart, document.activeElement === field]"
     assert field(typing).evaluate(caret) == [at + len(TYPED + more), True]
     assert "1 unsaved change" in kept(typing)
+    asked: list[str] = []
+    typing.on("dialog", lambda dialog: (asked.append(dialog.type), dialog.dismiss()))
     typing.keyboard.type("to the last word. ")
+    typing.evaluate("setTimeout(() => location.reload())")
+    wait_for(typing, lambda: asked == ["beforeunload"])  # on its way: the browser asks
     wanted = before[:at] + TYPED + more + "to the last word. " + before[at:]
-    wait_until(lambda: wanted in drafts(ctx), 20, lambda: "the last words were not kept")
-    first.close()  # killed: the field was never left, and nothing was asked
+    wait_for(typing, lambda: wanted in drafts(ctx))
+    settle(typing)
+    typing.evaluate("setTimeout(() => location.reload())")
+    expect(typing.get_by_text("You have 1 unsaved change from today")).to_be_visible()
+    assert len(asked) == 1  # all of it was on the server: nothing to ask
+    first.close()  # as a laptop that is closed: nothing was saved, and the field never left
 
     sign_in(page, desk.url, "ada", PASSWORD)
     expect(page.get_by_text("Signed in as")).to_be_visible()

@@ -331,6 +331,17 @@ def _in_a_minute(ctx: Context):
     return lambda: ctx.clock() + timedelta(minutes=1)
 
 
+def test_a_database_that_was_lost_while_one_typed_gets_all_of_the_draft_again(ctx):
+    tab = typed(ctx).open(entry(ctx, "rust")).type("Rust, typed.")
+    for left in ("Moss, typed.", "Moss, typed on."):
+        with closing(sqlite3.connect(database_file(ctx.settings.control_url))) as raw:
+            raw.execute("DELETE FROM kb_draft_entries")
+            raw.execute("DELETE FROM kb_drafts")
+            raw.commit()
+        tab.open(entry(ctx, "moss")).type(left)
+        assert [one.entries for one in offering.mine(session.context(), _editor())] == [3]
+
+
 def test_a_cell_of_a_megabyte_is_kept_as_a_draft_and_refused_when_it_is_saved(ctx):
     tab = typed(ctx, "x" * 1_000_000)
     assert tab.drafts.unkept == 0

@@ -53,7 +53,7 @@ def wrote(ctx, key="navy", text="Navy, in a draft.", where=COLOURS):
 def kept(ctx, *drafts, actor=EDITOR):
     """A draft on the server with these entries; gives its id."""
     draft_id = keeping.new_id()
-    assert keeping.keep(ctx, actor, draft_id, dict(drafts)) == keeping.Kept()
+    assert keeping.keep(ctx, actor, draft_id, dict(drafts)) == keeping.Kept(begun=True)
     return draft_id
 
 

@@ -52,7 +52,9 @@ def keep(ctx: Context, actor: Actor, draft_id: str, changed: Mapping[int, Unsave
     if not changed:
         with reading(ctx) as connection:
             found = own(connection, ctx, actor, draft_id)
-            return Kept(elsewhere=found is not None and found.moved_to is not None)
+            if found is None:
+                return Kept(begun=True)
+            return Kept(elsewhere=found.moved_to is not None)
     bodies = {number: encode(one) for number, one in changed.items() if one is not None}
     with writing(ctx) as connection:
         found = own(connection, ctx, actor, draft_id)
@@ -81,7 +83,7 @@ def keep(ctx: Context, actor: Actor, draft_id: str, changed: Mapping[int, Unsave
             )
         else:
             connection.execute(delete(drafts).where(drafts.c.id == draft_id))
-    return Kept(left_out=left_out, why=_TOO_MUCH if left_out else "")
+    return Kept(begun=found is None, left_out=left_out, why=_TOO_MUCH if left_out else "")
 
 
 _TOO_MUCH = (

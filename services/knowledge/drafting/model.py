@@ -68,6 +68,7 @@ class Kept:
     """What came of keeping a draft on the server."""
 
     elsewhere: bool = False  # it goes on in another tab, or was thrown away there
+    begun: bool = False  # nothing of this draft was there before
     left_out: tuple[int, ...] = ()  # too much: these are in the tab alone
     why: str = ""
 
