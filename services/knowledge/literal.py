@@ -11,12 +11,14 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
+# Nothing is tried twice (`*+`): a hostile file costs no more than its length.
 _TOKEN = re.compile(
-    r"[ \t\n]*(?:#[^\n]*\n[ \t\n]*)*(?:"
-    r'(?P<long>"""[^"\\]*(?:(?:\\.|"(?!""))[^"\\]*)*""")'
-    r'|(?P<text>"(?!"")[^"\\\n]*(?:\\[^\n][^"\\\n]*)*"|\'(?!\'\')[^\'\\\n]*(?:\\[^\n][^\'\\\n]*)*\')'
+    r"[ \t\n]*+(?:#[^\n]*+\n[ \t\n]*+)*+(?:"
+    r'(?P<long>"""[^"\\]*+(?:(?:\\.|"(?!""))[^"\\]*+)*+""")'
+    r'|(?P<text>"(?!"")[^"\\\n]*+(?:\\[^\n][^"\\\n]*+)*+"'
+    r"|'(?!'')[^'\\\n]*+(?:\\[^\n][^'\\\n]*+)*+')"
     r"|(?P<sign>[{}\[\]:,])"
-    r"|(?P<number>-?(?:0|[1-9][0-9]*)(?P<float>(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?)(?![\w.]))"
+    r"|(?P<number>-?(?:0|[1-9][0-9]*+)(?P<float>(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?)(?![\w.]))"
     r"|(?P<word>True|False|None)(?!\w))",
     re.DOTALL | re.ASCII,
 )

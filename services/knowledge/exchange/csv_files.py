@@ -14,6 +14,7 @@ from services.knowledge.exchange.tables import NoTable, Table
 from services.knowledge.shapes import NotImportable
 
 _SEPARATORS = ",;\t|"
+_MOST_COLUMNS = 500_000
 _LONGEST = 1 << 30  # of a cell; the file itself is limited
 
 _MARKS = (
@@ -39,6 +40,7 @@ def read_csv(gathering: Gathering, data: bytes, part: str | None) -> bool:
     if separator != ",":
         name = {";": "semicolons", "\t": "tabs", "|": "bars"}[separator]
         gathering.notes[f"The columns are separated by {name}."] = None
+    _refuse_endless_rows(text, separator)
     rows = _rows(text, separator)
     heading = next((row for row in rows if any(row[1])), None)
     if heading is None:
@@ -107,6 +109,14 @@ def _separated(text: str) -> tuple[str, str]:
         if KEY in (cell.strip().lower() for cell in headings) and len(headings) > most:
             best, most = separator, len(headings)
     return text, best
+
+
+def _refuse_endless_rows(text: str, separator: str) -> None:
+    for number, line in enumerate(io.StringIO(text), 1):
+        if len(line) > _MOST_COLUMNS and line.count(separator) > _MOST_COLUMNS:
+            raise NotImportable(
+                f"Line {number} has more than {_MOST_COLUMNS:,} columns.", "Is this the right file?"
+            )
 
 
 def _rows(text: str, separator: str) -> Iterator[tuple[int, list[str]]]:

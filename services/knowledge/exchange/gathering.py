@@ -17,6 +17,9 @@ from services.knowledge.shapes import place
 from services.knowledge.validation import KEY
 
 
+_MAX_GUESSES = 100
+
+
 @dataclass(frozen=True)
 class Found:
     """An entry as a row says it; whether it can be taken is seen when all are known."""
@@ -52,6 +55,7 @@ class Gathering:
     _declared: dict[str, None] = field(default_factory=dict)
     _damaged: set[str] = field(default_factory=set)
     _all_damaged: bool = False
+    _guesses: int = 0
 
     def take(self, one: Found) -> None:
         """Keep an entry for later."""
@@ -146,7 +150,12 @@ class Gathering:
         part = part_at(section)
         if section in HOLDERS or (part is not None and part.shape is not Shape.TEXT):
             return None
-        return unknown_section(section)
+        return self.unknown(section)
+
+    def unknown(self, told: str) -> Wrong:
+        """Why this is no section; with the nearest that is one, for the first of such names."""
+        self._guesses += 1
+        return _unknown_section(told, self._guesses <= _MAX_GUESSES)
 
     def _complete(
         self, rows: Iterable[ReadRow], groups: Collection[str], declared: Iterable[str]
@@ -195,10 +204,9 @@ def _with_holders(
     return sorted([*made, *rows], key=lambda row: row.section.count("/"))
 
 
-def unknown_section(told: str) -> Wrong:
-    """Why this is no section, with the nearest that is one."""
+def _unknown_section(told: str, guess: bool) -> Wrong:
     words = told.strip("/").replace("/", " ").replace("_", " ").casefold()
-    near = difflib.get_close_matches(words[:120], PLACES, 1, 0.6)
+    near = difflib.get_close_matches(words[:120], PLACES, 1, 0.6) if guess else []
     shown = place(path_of(told)) if told.startswith("/") else told[:120]
     return Wrong(
         SECTION,

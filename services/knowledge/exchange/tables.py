@@ -26,7 +26,7 @@ from services.knowledge.exchange.cells import (
     section_of,
 )
 from services.knowledge.exchange.checking import Wrong
-from services.knowledge.exchange.gathering import Found, Gathering, unknown_section
+from services.knowledge.exchange.gathering import Found, Gathering
 from services.knowledge.exchange.model import Origin
 from services.knowledge.reading import json_value
 from services.knowledge.sections import Part, Shape, part_at, path_of, pointer, title_of
@@ -200,7 +200,7 @@ class Table:
             meant = section_of(self._decode(told))
             # A pointer that is not written as pointers are would not come back the same.
             sound = meant is not None and pointer(path_of(meant)) == meant
-            place = meant if meant is not None and sound else unknown_section(told)
+            place = meant if meant is not None and sound else self._gathering.unknown(told)
             self._places[told] = place
             if place == "" and told.strip().lower() == TOP:
                 self._gathering.says_top = True

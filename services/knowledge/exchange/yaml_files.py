@@ -8,12 +8,16 @@ refused, so nothing in a file can unfold or construct anything.
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from services.knowledge.reading import MAX_DEPTH, json_value
+from services.knowledge.reading import MAX_DEPTH
 from services.knowledge.shapes import NotImportable, place
+
+MAX_PIECES = 4_000_000
+"""Keys, texts and whatever holds them; 100,000 entries have about a million."""
 
 _HINT = "Export it again from where it comes from, or use JSON."
 _NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?")
@@ -48,7 +52,7 @@ def read_yaml(data: bytes) -> dict[str, Any]:
         raise NotImportable("The file is no YAML that can be read.", _HINT) from None
     if not isinstance(document, dict):
         raise NotImportable(
-            "The file is not a YAML mapping.", "A knowledge base begins with a key and a colon."
+            "The file holds no YAML mapping.", "A knowledge base begins with a key and a colon."
         )
     return document
 
@@ -57,21 +61,18 @@ class _Reader:
     """Builds a document from the parser's events, and from nothing else."""
 
     def __init__(self, events: Iterator[Any]) -> None:
-        self._events = events
+        self._events = _counted(events)
 
     def document(self) -> Any:
         """The only document of the file."""
-        found: Any = {}
+        found: Any = None
         count = 0
         for event in self._events:
-            name = type(event).__name__
-            if name == "DocumentStartEvent":
+            if type(event).__name__ == "DocumentStartEvent":
                 count += 1
                 if count > 1:
                     raise _refused(event, "a second document begins")
                 found = self._value(next(self._events), ())
-                if found is None:
-                    found = {}
         return found
 
     def _value(self, event: Any, path: tuple[str, ...]) -> Any:
@@ -91,7 +92,7 @@ class _Reader:
     def _sequence(self, path: tuple[str, ...]) -> list[Any]:
         found: list[Any] = []
         while type(event := next(self._events)).__name__ != "SequenceEndEvent":
-            found.append(self._value(event, (*path, str(len(found)))))
+            found.append(self._value(event, (*path, "-")))
         return found
 
     def _mapping(self, path: tuple[str, ...]) -> dict[str, Any]:
@@ -111,6 +112,13 @@ class _Reader:
         return found
 
 
+def _counted(events: Iterator[Any]) -> Iterator[Any]:
+    for number, event in enumerate(events):
+        if number > MAX_PIECES:
+            raise _refused(event, f"the file holds more than {MAX_PIECES:,} pieces")
+        yield event
+
+
 def _scalar(event: Any, path: tuple[str, ...]) -> Any:
     text: str = event.value
     if not event.implicit[0]:  # quoted, or a block
@@ -119,9 +127,12 @@ def _scalar(event: Any, path: tuple[str, ...]) -> Any:
         return _WORDS[text]
     if _NUMBER.fullmatch(text):
         try:
-            return json_value(text)
-        except NotImportable:
-            raise _refused(event, f"{place(path)} is a number that is far too long") from None
+            number = float(text) if any(sign in text for sign in ".eE") else int(text)
+        except ValueError:
+            number = math.inf
+        if not math.isfinite(number):
+            raise _refused(event, f"{place(path)} is a number that is far too large")
+        return number
     return text
 
 
