@@ -90,7 +90,7 @@ def _opened_cell(page: Page, editor: Locator) -> bool:
     box = page.get_by_test_id("stDataFrame").locator("canvas").first.bounding_box()
     if box is None:
         return False
-    page.mouse.click(box["x"] + 260, box["y"] + 54)
+    page.mouse.click(box["x"] + 340, box["y"] + 54)
     page.keyboard.press("Enter")
     page.wait_for_timeout(500)
     return editor.count() == 1
