@@ -28,6 +28,7 @@ from services.knowledge.releasing.folder import (
     Contents,
     Staged,
     discard,
+    has_leftovers,
     held,
     read_contents,
     stage,
@@ -266,6 +267,9 @@ def finish(ctx: Context) -> Activation | None:
         with read_shop(ctx) as connection:
             row = connection.execute(_newest()).first()
         if row is None or row.folder != str(path) or row.written_at or row.problem:
+            if has_leftovers(path):
+                with held(path, ctx.settings.instance_dir):  # clears them away
+                    pass
             return None
         try:
             return _write_newest(ctx, path)

@@ -152,7 +152,7 @@ def held(folder: Path, own: Path) -> Iterator[None]:
             own.mkdir(mode=0o700, parents=True, exist_ok=True)
             handle = os.open(own / "publish.lock", os.O_RDWR | os.O_CREAT, 0o600)
             _lock(handle, folder)
-        clear(folder)
+        _remove(_leftovers(folder))
         yield
     finally:
         os.close(handle)
@@ -174,12 +174,13 @@ def _lock(handle: int, folder: Path) -> None:
         time.sleep(_POLL_SECONDS)
 
 
-def clear(folder: Path) -> None:
-    """Remove what a killed publisher wrote aside."""
-    for name in NAMES:
-        for path in folder.glob(f".{name}.*{_ASIDE}"):
-            with suppress(OSError):
-                path.unlink()
+def has_leftovers(folder: Path) -> bool:
+    """Whether a publisher writes aside just now, or was killed at it."""
+    return bool(_leftovers(folder))
+
+
+def _leftovers(folder: Path) -> list[Path]:
+    return [path for name in NAMES for path in folder.glob(f".{name}.*{_ASIDE}")]
 
 
 def stage(folder: Path, there: Contents, data: bytes, document: Mapping[str, Any]) -> Staged:
