@@ -13,6 +13,7 @@ from typing import Any, Protocol
 
 from services.knowledge.document import Kind, Row, same
 from services.knowledge.entries import TEXT, Entry
+from services.knowledge.ordering import Placed, placed_like
 from services.knowledge.sections import path_of, pointer
 from services.knowledge.sliding import Slide, slid, taken_back, without_detours
 from services.knowledge.validation import KEY
@@ -58,7 +59,8 @@ class Inverse:
     deleted: tuple[Entry, ...] = ()
     edited: tuple[tuple[Entry, Row], ...] = ()
     returned: tuple[tuple[Past, Row], ...] = ()
-    slides: tuple[Slide, ...] = ()  # first of all: room that was made goes again
+    slides: tuple[Slide, ...] = ()  # first of all: the room that was made goes again
+    placed: frozenset[int] = frozenset()  # of the edited: those that go back to their place
     shifted: tuple[tuple[int, int], ...] = ()  # (id, position): only makes room for others
     kept: tuple[Kept, ...] = ()
 
@@ -133,12 +135,15 @@ class _Weighing:
         self._slides = slides
         self._later = without_detours(later)
         self._now = around.by_id({change.entry_id for change in past})
-        self._back = self._sliding_back(past) if whole else {}
+        # Where their order can't be had again as it was, each goes back for itself.
+        self._broken = {one.section for one in self._later}
+        self._whole = whole
+        self._back: list[Slide] = []
         self._kept: list[Kept] = []
         self._deleted: dict[int, Entry] = {}
         self._edited: dict[int, tuple[Entry, Row]] = {}
         self._returned: dict[int, tuple[Past, Row]] = {}
-        self._moved: dict[int, int] = {}  # id -> -1 up or 1 down, of what goes back to its place
+        self._places: dict[int, tuple[int, int]] = {}  # of what comes or goes back: now, and then
         for change in past:
             self._weigh(change)
 
@@ -150,35 +155,17 @@ class _Weighing:
         shifted = self._placed()
         return Inverse(
             tuple(self._deleted.values()),
-            tuple((entry, row) for entry, row in self._edited.values() if entry.row != row),
+            tuple(
+                (entry, row)
+                for entry, row in self._edited.values()
+                if entry.row != row or entry.id in self._places
+            ),
             tuple(self._returned.values()),
-            tuple(one for slides in self._back.values() for one in slides),
+            tuple(self._back),
+            frozenset(self._places).intersection(self._edited),
             shifted,
             tuple(self._kept),
         )
-
-    def _sliding_back(self, past: Sequence[Past]) -> dict[str, list[Slide]]:
-        """For each section whose order goes back as a whole: the slides that do it.
-
-        That holds while everything the change set moved stands where it was put, and nobody
-        made room in the section since. Else each goes to its place for itself.
-        """
-        own: defaultdict[str, list[Slide]] = defaultdict(list)
-        for one in self._slides:
-            own[one.section].append(one)
-        moved = {change.section for change in past if self._was_moved(change)}
-        broken = {one.section for one in self._later}
-        for change in past:
-            entry = self._now.get(change.entry_id)
-            if entry is None or change.after is None or not self._was_moved(change):
-                continue
-            if entry.position != change.after.position:
-                broken.add(change.section)
-        return {
-            section: taken_back(slides)
-            for section, slides in own.items()
-            if section in moved - broken
-        }
 
     def _was_moved(self, change: Past) -> bool:
         """Whether the change set put it elsewhere among the others; some only made room."""
@@ -193,8 +180,8 @@ class _Weighing:
             self._keep(change, WHOLE, "its texts were purged from the history")
         elif change.after is None:
             if entry is None and change.before is not None:
-                row = replace(change.before, position=self._place(change, change.before))
-                self._returned[change.entry_id] = (change, row)
+                self._returned[change.entry_id] = (change, change.before)
+                self._put_back(change, change.before)
             else:
                 self._keep(change, WHOLE, "it came back already")
         elif entry is None:
@@ -204,12 +191,10 @@ class _Weighing:
         else:
             self._set_back(change, change.before, change.after, entry)
 
-    def _place(self, change: Past, before: Row) -> int:
-        """Where its old place is by now: others made room since."""
-        if change.section in self._back:
-            return before.position
-        own = () if self._was_moved(change) else self._slides
-        return slid((*own, *self._later), change.section, before.position)
+    def _put_back(self, change: Past, before: Row) -> None:
+        # Others made room in this change set and since: its place is among the same ones.
+        now = slid((*self._slides, *self._later), change.section, before.position)
+        self._places[change.entry_id] = (now, before.position)
 
     def _take_away(self, change: Past, after: Row, entry: Entry) -> None:
         if entry.kind is after.kind and entry.key == after.key and same(entry.body, after.body):
@@ -232,9 +217,9 @@ class _Weighing:
                 self._keep(change, KEY, _since(entry))
         if self._was_moved(change):
             if entry.position == slid(self._later, entry.section, after.position):
-                target = replace(target, position=self._place(change, before))
-                self._moved[entry.id] = 1 if before.position > after.position else -1
+                self._put_back(change, before)
             else:
+                self._broken.add(entry.section)
                 self._keep(change, PLACE, "it was moved since")
         self._edited[entry.id] = (entry, target)
 
@@ -263,11 +248,15 @@ class _Weighing:
         if not going:
             return
         left = dict(self._around.held({group.row.pointer for group in going}))
+        # Where another group comes into its place, what lies in it is at home there.
+        relieved = {row.pointer for _past, row in self._returned.values() if row.kind is Kind.GROUP}
         for entry in self._deleted.values():
-            left[entry.section] = left.get(entry.section, 0) - 1
+            if entry.row.pointer not in relieved:
+                left[entry.section] = left.get(entry.section, 0) - 1
         # The innermost first: a group may be all that another one holds.
         for group in sorted(going, key=lambda entry: -entry.section.count("/")):
-            if left.get(group.row.pointer, 0) > 0:
+            relief = group.id in self._deleted and group.row.pointer in relieved
+            if left.get(group.row.pointer, 0) > 0 and not relief:
                 if self._deleted.pop(group.id, None):
                     left[group.section] = left.get(group.section, 0) + 1
                 self._edited.pop(group.id, None)
@@ -342,38 +331,57 @@ class _Weighing:
                 self._keep(change, WHOLE, "a text stands where it was")
 
     def _placed(self) -> tuple[tuple[int, int], ...]:
-        """Give every row of a section, to which something comes back, a place of its own."""
-        coming: defaultdict[str, list[tuple[int, int, int, int]]] = defaultdict(list)
-        for entry_id, (past, row) in self._returned.items():
-            coming[row.section].append((row.position, -1, _old_place(past), entry_id))
-        for entry_id, side in self._moved.items():
-            if entry_id in self._edited:
-                entry, row = self._edited[entry_id]
-                coming[row.section].append((row.position, side, entry.position, entry_id))
+        """Put what comes back, or goes back, between the same neighbours; others make room."""
+        rows = {one: row for one, (_past, row) in self._returned.items()}
+        rows |= {one: row for one, (_entry, row) in self._edited.items() if one in self._places}
+        coming: defaultdict[str, list[int]] = defaultdict(list)
+        for entry_id, row in rows.items():
+            coming[row.section].append(entry_id)
         shifted: list[tuple[int, int]] = []
-        for section, rows in coming.items():
-            placed = {entry_id for *_at, entry_id in rows}
-            back = self._back.get(section, ())
-            for position, entry_id in self._around.standing(section):
-                if entry_id not in placed and entry_id not in self._deleted:
-                    rows.append((slid(back, section, position), 0, position, entry_id))
-            last = -1
-            # At one place: what came back, what moved up, those who stand there, what moved down.
-            for position, _side, _now, entry_id in sorted(rows):
-                last = max(position, last + 1)
-                if last != position:
-                    self._move(entry_id, last, shifted)
+        for section, ids in coming.items():
+            others = [
+                (position, entry_id)
+                for position, entry_id in self._around.standing(section)
+                if entry_id not in rows and entry_id not in self._deleted
+            ]
+            if self._as_it_was(section, ids, others):
+                continue
+            order = [((at, 1, 0, entry_id), Placed(entry_id, at)) for at, entry_id in others]
+            for entry_id in ids:
+                now, then = self._places[entry_id]
+                order.append(((now, 0, then, entry_id), Placed(entry_id, wish=now)))
+            found = placed_like([one for _order, one in sorted(order, key=lambda pair: pair[0])])
+            shifted += found.shifted
+            for entry_id, position in found.placed.items():
+                if entry_id in rows:
+                    self._move(entry_id, position)
+                else:  # two stood at one place
+                    shifted.append((entry_id, position))
         return tuple(shifted)
 
-    def _move(self, entry_id: int, position: int, shifted: list[tuple[int, int]]) -> None:
+    def _as_it_was(
+        self, section: str, ids: Sequence[int], others: Sequence[tuple[int, int]]
+    ) -> bool:
+        """Put everything where it stood to the number, where nothing else is there since."""
+        if not self._whole or section in self._broken:
+            return False
+        back = taken_back([one for one in self._slides if one.section == section])
+        places = [slid(back, section, position) for position, _id in others]
+        places += [self._places[entry_id][1] for entry_id in ids]
+        if len(set(places)) < len(places):
+            return False
+        self._back += back
+        for entry_id in ids:
+            self._move(entry_id, self._places[entry_id][1])
+        return True
+
+    def _move(self, entry_id: int, position: int) -> None:
         if entry_id in self._returned:
             change, row = self._returned[entry_id]
             self._returned[entry_id] = (change, replace(row, position=position))
-        elif entry_id in self._moved:
+        else:
             entry, row = self._edited[entry_id]
             self._edited[entry_id] = (entry, replace(row, position=position))
-        else:
-            shifted.append((entry_id, position))
 
     def _keep(self, change: Past, field: str, why: str) -> None:
         self._kept.append(Kept(change.section, change.key, field, why))
@@ -383,10 +391,6 @@ def holders(section: str) -> list[Place]:
     """The places of everything that a section lies in."""
     path = path_of(section)
     return [(pointer(path[:depth]), path[depth]) for depth in range(len(path))]
-
-
-def _old_place(past: Past) -> int:
-    return past.before.position if past.before else 0
 
 
 def _since(entry: Entry) -> str:

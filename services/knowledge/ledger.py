@@ -146,11 +146,15 @@ class Ledger:
         last = self._connection.scalar(highest)
         if last is not None and last >= position:
             self.slide(section, position, int(last), 1)
-        self._added = [
-            Row(row.section, row.key, row.kind, row.body, row.position + 1)
-            if row.section == section and row.position >= position
-            else row
-            for row in self._added
+
+        def pushed(row: Row) -> Row:
+            behind = row.section == section and row.position >= position
+            return replace(row, position=row.position + 1) if behind else row
+
+        self._added = [pushed(row) for row in self._added]
+        self._returned = [(one, version, pushed(row)) for one, version, row in self._returned]
+        self._edited = [
+            (entry, pushed(row) if entry.id in self._placed else row) for entry, row in self._edited
         ]
 
     def write(

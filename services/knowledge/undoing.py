@@ -155,7 +155,7 @@ def enter(found: Inverse, ledger: Ledger, around: Standing) -> None:
     for entry in found.deleted:
         ledger.delete(entry)
     for entry, row in found.edited:
-        ledger.edit(entry, row)
+        ledger.edit(entry, row, placed=entry.id in found.placed)
     for past, row in sorted(found.returned, key=lambda one: one[1].section.count("/")):
         ledger.bring_back(past.entry_id, past.writes + 1, row)
     for section in _without_holders(found, around):
@@ -255,7 +255,7 @@ def _fingerprint(found: Inverse) -> str:
             for entry, row in found.edited
         ],
         [(past.entry_id, row.key, row.body, row.position) for past, row in found.returned],
-        [(one.section, one.first, one.last, one.by) for one in found.slides],
+        found.shifted,
         [(one.section, one.key, one.field, one.why) for one in found.kept],
     ]
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
@@ -94,12 +95,16 @@ class Base:
 
     def take_back(self, done: Done, later: list[Slide] | None = None) -> Done:
         found = inverse(done.past, Held(self.rows), slides=done.slides, later=later or [])
-        assert found.slides == ()
-        slides = self._make_way(found.deleted, found.edited, found.shifted)
+        slides = list(found.slides)
+        for entry in self.entries:
+            position = slid(found.slides, entry.section, entry.position)
+            self.rows[entry.id] = replace(entry, position=position)
+        slides += self._make_way(found.deleted, found.edited, found.shifted, found.placed)
         past = [Past(e.id, e.section, e.key, e.row, None) for e in found.deleted]
         for entry in found.deleted:
             del self.rows[entry.id]
-        past += [self._edit(entry, row, slides) for entry, row in found.edited]
+        for entry, row in found.edited:
+            past.append(self._edit(entry, row, () if entry.id in found.placed else slides))
         for change, row in found.returned:
             assert change.entry_id not in self.rows
             past.append(Past(change.entry_id, row.section, row.key, None, row))
@@ -107,14 +112,14 @@ class Base:
         self.check()
         return Done(past, slides)
 
-    def _edit(self, entry: Entry, row: Row, slides: list[Slide]) -> Past:
+    def _edit(self, entry: Entry, row: Row, slides: Sequence[Slide]) -> Past:
         if row.position == entry.position:
             row = replace(row, position=slid(slides, row.section, row.position))
         self._put(row, entry.id, entry.version + 1)
         return Past(entry.id, entry.section, row.key, entry.row, row)
 
-    def _make_way(self, removed, edited, shifted) -> list[Slide]:
-        placed = {one.id for one in removed}
+    def _make_way(self, removed, edited, shifted, placed=frozenset()) -> list[Slide]:
+        placed = placed | {one.id for one in removed}
         placed |= {entry.id for entry, row in edited if entry.position != row.position}
         new = dict(shifted)
         assert not placed & set(new)
