@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from functools import lru_cache
 
 import streamlit as st
 
@@ -161,8 +162,12 @@ def filtered(found: Sequence[Finding]) -> Sequence[Finding]:
 
 def section_key(one: Finding) -> str:
     """The key at the top of the document below which a finding lies."""
-    path = path_of(one.section)
-    return path[0] if path else one.key
+    return _top(one.section) or one.key
+
+
+@lru_cache(maxsize=512)  # there may be a hundred thousand findings, in a few sections
+def _top(section: str) -> str:
+    return next(iter(path_of(section)), "")
 
 
 def _section_title(key: str) -> str:
