@@ -11,6 +11,7 @@ import json
 import math
 import tokenize
 import warnings
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any, NoReturn
 
@@ -333,8 +334,17 @@ def _at(node: ast.AST, what: str, hint: str = "") -> NotImportable:
 # --- JSON ---
 
 
-class _Pairs(list[tuple[str, Any]]):
-    """An object as the JSON parser met it: duplicate keys are still there."""
+class _Twice:
+    """An object in which a key is there twice."""
+
+    def __init__(self, pairs: list[tuple[str, Any]]) -> None:
+        times = Counter(key for key, _value in pairs)
+        self.key = next(key for key, count in times.items() if count > 1)
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any] | _Twice:
+    found = dict(pairs)
+    return found if len(found) == len(pairs) else _Twice(pairs)
 
 
 def read_json(data: bytes) -> dict[str, Any]:
@@ -361,7 +371,7 @@ def json_value(text: str) -> Any:
         NotImportable: it is not such a text; says where.
     """
     try:
-        parsed = json.loads(text, object_pairs_hook=_Pairs, parse_constant=_no_constant)
+        parsed = json.loads(text, object_pairs_hook=_object, parse_constant=_no_constant)
     except json.JSONDecodeError as error:
         raise NotImportable(
             f"The file is not valid JSON: {error.msg} in line {error.lineno}, "
@@ -373,29 +383,32 @@ def json_value(text: str) -> Any:
         raise NotImportable("The file is nested too deeply to be a knowledge base.") from None
     except ValueError:
         raise NotImportable("The file holds a number that is far too long.") from None
-    return _plain(parsed, (), 0)
+    _check(parsed, (), 0)
+    return parsed
 
 
 def _no_constant(name: str) -> NoReturn:
     raise NotImportable(f"The file holds {name}, which is not JSON.", "Put a text in quotes there.")
 
 
-def _plain(value: Any, path: Place, depth: int) -> Any:
+def _check(value: Any, path: Place, depth: int) -> None:
     if depth > MAX_DEPTH:
         raise NotImportable(f"{place(path)} is nested too deeply.")
-    if isinstance(value, _Pairs):
-        found: dict[str, Any] = {}
-        for key, inner in value:
-            if key in found:
-                raise NotImportable(
-                    f"The key {place((*path, key))} is there twice.",
-                    "Readers of JSON silently keep only the last one. Remove one of them.",
-                    ((place((*path, key)), "twice"),),
-                )
-            found[key] = _plain(inner, (*path, key), depth + 1)
-        return found
-    if isinstance(value, list):
-        return [_plain(item, path, depth + 1) for item in value]
-    if isinstance(value, float) and not math.isfinite(value):
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            if not isinstance(inner, str):
+                _check(inner, (*path, key), depth + 1)
+            elif depth == MAX_DEPTH:
+                raise NotImportable(f"{place((*path, key))} is nested too deeply.")
+    elif isinstance(value, list):
+        for inner in value:
+            _check(inner, path, depth + 1)
+    elif isinstance(value, _Twice):
+        where = place((*path, value.key))
+        raise NotImportable(
+            f"The key {where} is there twice.",
+            "Readers of JSON silently keep only the last one. Remove one of them.",
+            ((where, "twice"),),
+        )
+    elif isinstance(value, float) and not math.isfinite(value):
         raise NotImportable(f"{place(path)} is a number that is too large.")
-    return value

@@ -5,16 +5,20 @@ One rule set for every format; it looks at one entry and leaves the rest alone.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from services.knowledge.document import Kind
+from services.knowledge.exchange.model import Fault
 from services.knowledge.sections import SECTIONS, Part, Shape, part_at, pointer, title_of
+from services.knowledge.shapes import NotImportable
 from services.knowledge.validation import KEY, MAX_POINTER, text_problem
 
 TEXT = "text"
 """Name of the only cell of a text."""
+
+MAX_FAULTS = 100_000
 
 _AS_TEXT = "Write a text there; in JSON, Python and YAML, in quotes."
 
@@ -26,6 +30,19 @@ class Wrong:
     field: str  # of the record; `text` or `key` otherwise
     message: str
     fix: str
+
+
+def require_few(faults: Sequence[Fault]) -> None:
+    """Refuse a file in which hardly anything is right, before its mistakes fill the memory.
+
+    Raises:
+        NotImportable: there are too many; tells the first.
+    """
+    if len(faults) > MAX_FAULTS:
+        raise NotImportable(
+            f"The file has more than {MAX_FAULTS:,} mistakes, the first: {faults[0].message}",
+            f"Is this the right file? {faults[0].fix}",
+        )
 
 
 def wrong_with(section: str, key: str, kind: Kind, value: Any) -> Iterator[Wrong]:

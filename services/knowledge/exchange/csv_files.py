@@ -14,6 +14,9 @@ from services.knowledge.exchange.tables import NoTable, Table
 from services.knowledge.shapes import NotImportable
 
 _SEPARATORS = ",;\t|"
+MAX_ROWS = 1_048_576
+"""As many as a sheet of a workbook has."""
+
 _MOST_COLUMNS = 500_000
 _LONGEST = 1 << 30  # of a cell; the file itself is limited
 
@@ -136,6 +139,10 @@ def _rows(text: str, separator: str) -> Iterator[tuple[int, list[str]]]:
         if cells is None:
             return
         number += 1
+        if number > MAX_ROWS:
+            raise NotImportable(
+                f"The file has more than {MAX_ROWS:,} rows.", "Import it in several files."
+            )
         yield number, cells
 
 

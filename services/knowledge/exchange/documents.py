@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from services.knowledge.document import Kind, kind_of
-from services.knowledge.exchange.checking import TEXT, wrong_with
+from services.knowledge.exchange.checking import TEXT, require_few, wrong_with
 from services.knowledge.exchange.model import Fault, Origin, ReadRow
 from services.knowledge.sections import path_of, pointer
 
@@ -35,6 +35,7 @@ def rows_of(document: Mapping[str, Any]) -> tuple[list[ReadRow], list[Fault]]:
                     Fault(Origin(column=where), key, one.field, one.message, one.fix, raw)
                     for one in wrong
                 ]
+                require_few(faults)
                 continue
             body = {} if kind is Kind.GROUP else value
             rows.append(ReadRow(section, key, kind, body, position, Origin(column=where)))

@@ -10,12 +10,11 @@ from typing import Any
 
 from services.knowledge.document import Kind
 from services.knowledge.exchange.cells import PLACES, SECTION
-from services.knowledge.exchange.checking import HOLDERS, Wrong, wrong_with
+from services.knowledge.exchange.checking import HOLDERS, Wrong, require_few, wrong_with
 from services.knowledge.exchange.model import Fault, Origin, ReadRow
 from services.knowledge.sections import Shape, part_at, path_of, pointer, title_of
 from services.knowledge.shapes import place
 from services.knowledge.validation import KEY
-
 
 _MAX_GUESSES = 100
 
@@ -70,6 +69,7 @@ class Gathering:
             section: None where nobody can tell; then no part is sure to be complete.
         """
         self.faults.append(Fault(at, key, wrong.field, wrong.message, wrong.fix, raw))
+        require_few(self.faults)
         if section is None:
             self._all_damaged = True
         else:

@@ -78,6 +78,8 @@ class Workbook:
 
     data: bytes
     sheets: list[Sheet] = field(default_factory=list)
+    merged: int = 0  # of the sheet read last: merged places
+    numbers: int = 0  # and cells that are numbers, not texts
 
     def __post_init__(self) -> None:
         self._elements = self._characters = self._depth = 0
@@ -106,9 +108,7 @@ class Workbook:
         for rows in self._parsed(sheet.member, reader):
             yield from rows
             rows.clear()
-        self.merged = reader.merged
-
-    merged: int = 0  # merged places in the sheet read last
+        self.merged, self.numbers = reader.merged, reader.numbers
 
     # --- parts of the package ---
 
@@ -365,7 +365,7 @@ class _SheetReader(_Reader):
         self, strings: list[str], dates: frozenset[int], count: Callable[[int], None]
     ) -> None:
         super().__init__(count)
-        self.merged = 0
+        self.merged = self.numbers = 0
         self._strings, self._dates = strings, dates
         self._row: list[Cell] = []
         self._number = 0
@@ -465,6 +465,7 @@ class _SheetReader(_Reader):
                 "The spreadsheet program made a date of this cell; what was typed is gone.",
                 "Format the cell as text and type it again.",
             )
+        self.numbers += 1
         return _number(said)
 
     def _shared(self, said: str) -> str:
@@ -497,12 +498,12 @@ def _number(said: str) -> Cell:
         number = float(told)
     except ValueError:
         raise _no_workbook() from None
-    if number == number and abs(number) < 1e15 and number.is_integer():
-        return str(int(number))
-    if len(re.sub(r"[^0-9]", "", told.partition("e")[0].partition("E")[0]).strip("0")) >= 15:
-        return Bad(
-            told[:80],
-            "The spreadsheet program made a number of this cell, and may have rounded it.",
-            "Format the cell as text and type it again.",
-        )
-    return told
+    # Of what was typed a program keeps 15 digits, and writes 0.1 as 0.10000000000000001.
+    text = f"{number:.15g}"
+    if abs(number) < 1e15 and sum(sign.isdigit() for sign in text.strip("-0.")) < 15:
+        return text
+    return Bad(
+        told[:80],
+        "The spreadsheet program made a number of this cell, and may have rounded it.",
+        "Format the cell as text and type it again.",
+    )

@@ -65,4 +65,9 @@ def _read_sheet(
             f"The sheet {sheet.name} has {book.merged} merged cells: only the first of each "
             "holds its text, the others count as blank."
         ] = None
+    if book.numbers:
+        gathering.notes[
+            f"The sheet {sheet.name} has {book.numbers} numbers where texts are expected: they "
+            "are taken as they are shown. What was typed may have had other zeros or signs."
+        ] = None
     return table
