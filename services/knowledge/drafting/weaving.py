@@ -10,11 +10,13 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from difflib import SequenceMatcher
+from functools import lru_cache
 
 _WORDS = re.compile(r"\s+|[^\W_]+|[\W_]", re.UNICODE)
 _LINES = re.compile(r"[^\n]*\n|[^\n]+")
-_MAX_TOKENS = 3000
-"""A comparison takes time with the square of the length; longer texts go by lines."""
+_MAX_TOKENS = 1500
+"""A comparison takes time with the square of the length; where more lies between the first
+and the last change it goes by lines."""
 
 
 @dataclass(frozen=True)
@@ -30,6 +32,7 @@ class Woven:
         return self.collisions == 0
 
 
+@lru_cache(maxsize=32)  # a page shows it run after run
 def weave(base: str, theirs: str, mine: str) -> Woven:
     """A text that holds what both changed in `base`."""
     if mine in (theirs, base):
@@ -38,9 +41,24 @@ def weave(base: str, theirs: str, mine: str) -> Woven:
         return Woven(mine, 0)
     for pattern in (_WORDS, _LINES):
         split = [pattern.findall(text) for text in (base, theirs, mine)]
-        if max(map(len, split)) <= _MAX_TOKENS:
-            return _weave(*split)
+        head = _alike(split)
+        tail = _alike([words[head:][::-1] for words in split])
+        inside = [words[head : len(words) - tail] for words in split]
+        if max(map(len, inside)) <= _MAX_TOKENS:
+            woven = _weave(*inside)
+            first, last = split[0][:head], split[0][len(split[0]) - tail :]
+            return Woven("".join(first) + woven.text + "".join(last), woven.collisions)
     return Woven(_both(theirs, mine), 1)
+
+
+def _alike(split: list[list[str]]) -> int:
+    """With how many words all of them begin alike."""
+    count = 0
+    for words in zip(*split, strict=False):
+        if len(set(words)) > 1:
+            break
+        count += 1
+    return count
 
 
 def _weave(base: list[str], theirs: list[str], mine: list[str]) -> Woven:
