@@ -19,7 +19,7 @@ from ui.kb_text import show_text
 from ui.messages import say_after_rerun, show_error
 from ui.session import guard
 
-_DIALOG = "kb_purge"
+_DIALOG, _ALL = "kb_purge", "kb_bin_all"
 _PAGE, _FIND = "kb_bin_page", "kb_bin_find"
 _TOLD = 5
 
@@ -55,6 +55,19 @@ def show_bin(ctx: Context, actor: Actor) -> None:
         pages = -(-found.total // recycling.BIN_ROWS)
         if pages > 1:
             st.pagination(pages, key=_PAGE)
+        more = "more than " if found.more else ""
+        st.caption(f"{more}{form.plural(found.total, 'entry', 'entries')}".capitalize())
+        if pages > 1 and actor.may(Permission.KB_EDIT):
+            st.button(
+                f"Bring all {form.number(found.total)} back",
+                key="kb_bin_all",
+                icon=":material/undo:",
+                type="tertiary",
+                on_click=dialogs.open_dialog,
+                args=(_ALL, search),
+            )
+            if dialogs.is_open(_ALL, search):
+                _bring_all(search)
     with right:
         if not chosen:
             st.caption("Choose rows to read them or bring them back.")
@@ -137,6 +150,23 @@ def _bring_back(ctx: Context, actor: Actor, entry_ids: Collection[int]) -> None:
     st.rerun()
 
 
+@st.dialog("Bring them back", icon=":material/undo:", on_dismiss=dialogs.close)
+def _bring_all(search: str) -> None:
+    ctx, actor = guard(Permission.KB_EDIT)
+    dialogs.leave_when_closed(_ALL, search)
+    ids = recycling.found_ids(ctx, actor, search)
+    st.markdown(
+        f"{form.plural(len(ids), 'deleted entry comes', 'deleted entries come')} back as one "
+        "change, which can be taken back."
+    )
+    with st.container(horizontal=True, gap="small"):
+        clicked = st.button("Bring them back", type="primary", key="kb_bin_all_do")
+        st.button("Cancel", key="kb_bin_all_cancel", on_click=dialogs.close)
+    if clicked:
+        dialogs.close()
+        _bring_back(ctx, actor, ids)
+
+
 @st.dialog("Purge for good", icon=":material/delete_forever:", on_dismiss=dialogs.close)
 def _purge(ids: tuple[int, ...]) -> None:
     ctx, actor = guard(Permission.KB_PURGE)
@@ -145,6 +175,13 @@ def _purge(ids: tuple[int, ...]) -> None:
         f"The texts of {form.plural(len(ids), 'entry', 'entries')} go from the bin and from the "
         "whole history. This can't be undone; backups made before still hold them."
     )
+    holding = recycling.releases_that_hold(ctx, actor, ids)
+    if holding:
+        holds = "holds" if holding == 1 else "hold"
+        st.caption(
+            f":material/info: {form.plural(holding, 'release')} {holds} texts of them as well. "
+            "Releases are frozen and were given to the shop, so they keep what they say."
+        )
     typed = dialogs.typed_word(recycling.PURGE_WORD, "kb_purge_typed")
     with st.container(horizontal=True, gap="small"):
         clicked = st.button(
