@@ -16,10 +16,10 @@ from sqlalchemy import Connection, func, insert, select, update
 
 from db.knowledge import activations, releases
 from services.core import audit
-from services.core.access import Actor, ActorKind, Permission, require
+from services.core.access import Actor, Permission, require, system_actor
 from services.core.context import Context
 from services.core.databases import read_shop, write_shop
-from services.core.errors import Conflict, DeskError, Invalid
+from services.core.errors import Busy, Conflict, DeskError, Invalid, Transient
 from services.knowledge.relay import relay
 from services.knowledge.releasing import archive, git
 from services.knowledge.releasing.archive import Member, publish_members
@@ -160,7 +160,7 @@ def activate(
         try:
             made = _write_down(ctx, by, wanted, record, reason)
             relay(ctx)
-            return _bring(ctx, staged, made)
+            return _bring(ctx, by, staged, made)
         finally:
             discard(staged)
 
@@ -229,10 +229,10 @@ def write_again(ctx: Context, actor: Actor, *, over_hand_edits: bool = False) ->
     with read_shop(ctx) as connection:
         if current_release(connection) is None:
             raise Invalid("There is no release yet; nothing was written.", "Publish one.")
-    return _write_newest(ctx, path, over=over_hand_edits)
+    return _write_newest(ctx, actor, path, over=over_hand_edits)
 
 
-def _write_newest(ctx: Context, path: Path, *, over: bool = False) -> Activation:
+def _write_newest(ctx: Context, by: Actor, path: Path, *, over: bool = False) -> Activation:
     with held(path, ctx.settings.instance_dir):
         seen, contents = _looked_at(ctx, path)
         added = _require_writable(seen, over=over)
@@ -247,7 +247,7 @@ def _write_newest(ctx: Context, path: Path, *, over: bool = False) -> Activation
                 values = update(activations).where(activations.c.id == row.id)
                 connection.execute(values.values(reason=row.reason + added))
         try:
-            return _bring(ctx, staged, row.id)
+            return _bring(ctx, by, staged, row.id)
         finally:
             discard(staged)
 
@@ -272,9 +272,11 @@ def finish(ctx: Context) -> Activation | None:
                     pass
             return None
         try:
-            return _write_newest(ctx, path)
+            return _write_newest(ctx, system_actor("start"), path)
+        except (Busy, Transient):
+            raise  # somebody is at it, or will be
         except DeskError as error:
-            return _ended(ctx, row.id, {"problem": str(error)})
+            return _ended(ctx, system_actor("start"), row.id, {"problem": str(error)})
     except DeskError as error:
         log.warning("the release that is current could not be written: %s", error)
         return None
@@ -284,7 +286,7 @@ def _newest() -> Any:
     return select(activations).order_by(activations.c.id.desc()).limit(1)
 
 
-def _bring(ctx: Context, staged: Staged, made: int) -> Activation:
+def _bring(ctx: Context, by: Actor, staged: Staged, made: int) -> Activation:
     """Put the files in place, commit them, and write down what came of it. Never raises."""
     values: dict[str, Any] = {"folder": str(staged.folder), "problem": None}
     try:
@@ -296,7 +298,7 @@ def _bring(ctx: Context, staged: Staged, made: int) -> Activation:
             values |= {"commit_id": done.commit, "tag": done.tag}
     except DeskError as error:
         values["problem"] = str(error)
-    return _ended(ctx, made, values)
+    return _ended(ctx, by, made, values)
 
 
 def _message(ctx: Context, made: int) -> git.Message:
@@ -322,7 +324,7 @@ def _message(ctx: Context, made: int) -> git.Message:
     )
 
 
-def _ended(ctx: Context, made: int, values: dict[str, Any]) -> Activation:
+def _ended(ctx: Context, by: Actor, made: int, values: dict[str, Any]) -> Activation:
     try:
         with write_shop(ctx) as connection:
             connection.execute(update(activations).where(activations.c.id == made).values(**values))
@@ -332,7 +334,7 @@ def _ended(ctx: Context, made: int, values: dict[str, Any]) -> Activation:
         log.warning("activation %s: what came of it could not be written down: %s", made, error)
         return replace(_one(ctx, made), problem=str(error))
     found = _one(ctx, made)
-    _note(ctx, found)
+    _note(ctx, by, found)
     return found
 
 
@@ -343,14 +345,11 @@ def _passed_over(made: int) -> Any:
     return update(activations).where(open_ones & before).values(problem=said)
 
 
-def _note(ctx: Context, found: Activation) -> None:
-    with read_shop(ctx) as connection:
-        query = select(activations.c.author_id, activations.c.author_kind)
-        row = connection.execute(query.where(activations.c.id == found.id)).one()
+def _note(ctx: Context, by: Actor, found: Activation) -> None:
     where = f"Release {found.release} of the knowledge base"
     audit.note(
         ctx,
-        Actor(row.author_id, found.author, ActorKind(row.author_kind)),
+        by,
         "release.write",
         ("release", str(found.release)),
         f"{where} could not be written for the shop: {found.problem}"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -15,7 +17,7 @@ from services.core.context import Context
 from services.core.databases import read_shop
 from services.core.errors import Conflict, Invalid
 from services.knowledge.exchange.exporting import Export
-from services.knowledge.releasing import archive
+from services.knowledge.releasing import archive, golden
 from services.knowledge.releasing.activating import Wanted, activate, activation_of, sound_words
 from services.knowledge.releasing.archive import Frozen, freeze, packed, packed_members
 from services.knowledge.releasing.comparing import Difference, comparison, difference
@@ -28,7 +30,7 @@ from services.knowledge.releasing.model import (
 )
 from services.knowledge.releasing.published import current_release
 from services.knowledge.releasing.standing import standing
-from services.knowledge.state import revision
+from services.knowledge.state import once_a_revision, revision
 from services.knowledge.writing import to_module
 
 PAGE_ROWS = 20
@@ -43,7 +45,10 @@ def preview(ctx: Context, actor: Actor) -> ReleasePlan:
     """
     require(actor, Permission.KB_VIEW)
     with read_shop(ctx) as connection:
-        seen = comparison(connection, current_release(connection), None)
+        current = current_release(connection)
+        asked = repr([(one.question, one.note) for one in golden.asked(connection)])
+        name = f"preview {current} {hashlib.sha256(asked.encode()).hexdigest()}"
+        seen = once_a_revision(connection, name, lambda: comparison(connection, current, None))
         number, at = next_number(connection), revision(connection)
     return ReleasePlan(number, at, seen, standing(ctx))
 
@@ -82,14 +87,13 @@ def publish(
             "There is nothing to publish: the current release says all of this already.",
             "Save a change first, or make another release current.",
         )
-    with read_shop(ctx) as connection:
-        require_unmoved(connection, plan)
-        frozen = freeze(connection)
+    draft = drafted(ctx, plan)
 
     def record(connection: Connection) -> int:
         require_unmoved(connection, plan)
-        return add_release(connection, actor, ctx.now(), notes, frozen)
+        return add_release(connection, actor, ctx.now(), notes, draft)
 
+    frozen = draft.frozen
     wanted = Wanted(frozen.data, frozen.document, frozen.members)
     return activate(ctx, actor, wanted, record, notes, over=over_hand_edits)
 
@@ -117,11 +121,33 @@ def next_number(connection: Connection) -> int:
     return int(connection.scalar(select(func.max(table.c.number))) or 0) + 1
 
 
-def add_release(connection: Connection, by: Actor, at: datetime, notes: str, frozen: Frozen) -> int:
+@dataclass(frozen=True)
+class Draft:
+    """A release that is worked out, and not yet written down."""
+
+    frozen: Frozen
+    found: Difference  # beside the release that is current
+    document: bytes
+    members: bytes
+
+
+def drafted(ctx: Context, plan: ReleasePlan) -> Draft:
+    """Work a release out before the transaction that writes it: the shop writes there too.
+
+    Raises:
+        Conflict: the plan does not hold any more.
+    """
+    with read_shop(ctx) as connection:
+        require_unmoved(connection, plan)
+        frozen = freeze(connection)
+        before = current_release(connection)
+        old = () if before is None else archive.members_of(connection, before)
+    found = difference(old, frozen.members)
+    return Draft(frozen, found, packed(frozen.data), packed_members(frozen.members))
+
+
+def add_release(connection: Connection, by: Actor, at: datetime, notes: str, draft: Draft) -> int:
     """Write a release that nothing has made current yet; gives its number."""
-    before = current_release(connection)
-    old = () if before is None else archive.members_of(connection, before)
-    found: Difference = difference(old, frozen.members)
     number = next_number(connection)
     connection.execute(
         insert(table).values(
@@ -130,14 +156,14 @@ def add_release(connection: Connection, by: Actor, at: datetime, notes: str, fro
             author_id=by.id,
             author=by.name,
             notes=notes,
-            revision=frozen.revision,
-            digest=frozen.digest,
-            entries=frozen.entries,
-            added=found.added,
-            edited=found.edited,
-            deleted=found.deleted,
-            document=packed(frozen.data),
-            members=packed_members(frozen.members),
+            revision=draft.frozen.revision,
+            digest=draft.frozen.digest,
+            entries=draft.frozen.entries,
+            added=draft.found.added,
+            edited=draft.found.edited,
+            deleted=draft.found.deleted,
+            document=draft.document,
+            members=draft.members,
         )
     )
     return number

@@ -21,10 +21,9 @@ from services.knowledge.releasing.activating import (
     sound_words,
     wanted_release,
 )
-from services.knowledge.releasing.archive import freeze
 from services.knowledge.releasing.model import Activation, ReleasePlan, Schedule, ScheduleState
 from services.knowledge.releasing.published import current_release
-from services.knowledge.releasing.releases import add_release, require_unmoved
+from services.knowledge.releasing.releases import add_release, drafted, require_unmoved
 
 OVERDUE = timedelta(minutes=15)
 """Runners come every five minutes: later than this, none does."""
@@ -70,11 +69,10 @@ def schedule(
                 "There is nothing to publish: the current release says all of this already.",
                 "Save a change first, or schedule a release that was made.",
             )
-        with read_shop(ctx) as connection:
-            frozen = freeze(connection)
+        draft = drafted(ctx, plan)
         with write_shop(ctx) as connection:
             require_unmoved(connection, plan)
-            number = add_release(connection, actor, ctx.now(), notes, frozen)
+            number = add_release(connection, actor, ctx.now(), notes, draft)
             made = _insert(connection, ctx, actor, number, due_at)
     else:
         number = release

@@ -107,7 +107,8 @@ def judge(connection: Connection, path: Path, contents: Contents, *, is_git: boo
     missing = "" if not git.is_missing(path) else _NO_GIT
     if known.current is not None and set(found.values()) == {known.current} and known.is_settled:
         return Folder(FolderState.CURRENT, path, missing, is_git=is_git)
-    return Folder(FolderState.BEHIND, path, known.problem or missing, "Write it again.", is_git)
+    hint = "Publish the first release." if known.current is None else "Write it again."
+    return Folder(FolderState.BEHIND, path, known.problem or missing, hint, is_git)
 
 
 _NO_GIT = (
