@@ -62,8 +62,8 @@ def show_quality(ctx: Context, actor: Actor) -> None:
 @st.fragment(run_every=_LOOK_AGAIN_SECONDS)
 def _wait_for_checks(*, first: bool) -> None:
     """Say that the checks are at work, and show what they found as soon as it is there."""
-    ctx, actor = guard(Permission.KB_VIEW)
-    if not inspecting.report(ctx, actor).checking:
+    ctx, _actor = guard(Permission.KB_VIEW)
+    if not inspecting.at_work(ctx):
         st.rerun(scope="app")
     told = "The checks run for the first time." if first else "The checks run on what was saved."
     rest = "" if first else " Until they are done, this is what they found before."

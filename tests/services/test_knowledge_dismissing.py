@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -9,7 +10,7 @@ import pytest
 from services.core import audit
 from services.core.audit import AuditFilter
 from services.core.databases import read_shop
-from services.core.errors import Conflict, Denied, Invalid
+from services.core.errors import Broken, Conflict, Denied, Invalid
 from services.knowledge import changes, dismissing, inspecting
 from services.knowledge.changes import Delete, Edit
 from tests.conftest import person
@@ -88,8 +89,6 @@ def test_where_a_key_decides_a_dismissal_holds_whatever_the_text_becomes(filled,
 
 
 def test_what_is_old_is_asked_about_again_a_year_later(ctx, shop, editor, clock):
-    from dataclasses import replace
-
     desk = replace(ctx, clock=clock)
     load(desk, {"fabric_pairing": "Rough beside smooth, always."})
     clock.forward(days=400)
@@ -145,8 +144,6 @@ def test_who_only_reads_dismisses_nothing_and_brings_nothing_back(filled, editor
 def test_the_checks_run_once_a_state_and_again_on_another_day(
     ctx, shop, editor, clock, monkeypatch
 ):
-    from dataclasses import replace
-
     desk = replace(ctx, clock=clock)
     load(desk, DOCUMENT)
     runs = []
@@ -179,3 +176,28 @@ def test_of_much_the_last_findings_are_shown_until_the_checks_are_done(
         "plum",
         "sand",
     }
+
+
+def test_a_check_that_fails_in_its_thread_is_said_and_not_run_again_until_something_is_saved(
+    ctx, shop, editor, monkeypatch
+):
+    load(ctx, DOCUMENT)
+    monkeypatch.setattr(inspecting, "MUCH", 2)
+    runs = []
+
+    def broken(_facts):
+        runs.append(1)
+        raise ZeroDivisionError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(inspecting, "findings", broken)
+        inspecting.report(ctx, editor)
+        inspecting.wait(ctx, timedelta(seconds=30))
+        for _ in range(2):
+            with pytest.raises(Broken, match="met a bug"):
+                inspecting.report(ctx, editor)
+        assert len(runs) == 1
+    edit(ctx, editor, "moss", "Another text, and a long one.")
+    inspecting.report(ctx, editor)
+    inspecting.wait(ctx, timedelta(seconds=30))
+    assert inspecting.report(ctx, editor).findings
