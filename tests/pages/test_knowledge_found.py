@@ -6,6 +6,7 @@ import pytest
 
 from services.knowledge import dismissing, inspecting
 from services.knowledge.searching import meaning
+from services.knowledge.searching.file import path_of_index
 from tests.conftest import person
 from tests.knowledge_base import load
 from tests.pages.people import browser_with, knowledge_desk, open_app, said, token_of
@@ -71,6 +72,22 @@ def test_without_the_model_the_page_says_where_it_belongs(desk, monkeypatch, tmp
         app = searched("linen")
         assert "is not on this machine" in said(app)
         assert not [one for one in app.segmented_control if one.key == "kb_found_how"]
+
+
+def test_where_the_model_is_one_may_search_by_meaning_and_nobody_waits_for_it(desk, monkeypatch):
+    monkeypatch.setattr(meaning, "missing", lambda _ctx: "")
+    monkeypatch.setattr(meaning, "load_model", lambda: lambda texts: [[len(t), 1] for t in texts])
+    try:
+        with browser_with(token_of("manager")):
+            app = searched("linen")
+            app.segmented_control(key="kb_found_how").set_value("meaning").run()
+            assert "being worked out" in said(app) and "linen" in markup(app)
+            meaning.wait(desk, 60)
+            app.run()
+            assert not app.exception
+            assert "the nearest first" in said(app)
+    finally:
+        meaning._keepers.pop(path_of_index(desk)).close()
 
 
 def test_a_finding_is_dismissed_with_a_reason_and_brought_back(desk):
