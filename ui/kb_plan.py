@@ -113,10 +113,11 @@ def show(pending: Pending) -> None:
         key=_FILTER,
         on_change=_first_page,
     )
-    st.caption(
-        f"{form.plural(plan.unchanged, 'entry', 'entries')} of the file "
-        f"{'is' if plan.unchanged == 1 else 'are'} there already, word for word."
-    )
+    if plan.unchanged:
+        st.caption(
+            f"{form.plural(plan.unchanged, 'entry', 'entries')} of the file "
+            f"{'is' if plan.unchanged == 1 else 'are'} there already, word for word."
+        )
     _show_notes(plan)
     if chosen == _INVALID:
         _show_faults(plan)

@@ -384,3 +384,11 @@ def test_a_table_that_names_no_section_is_read_as_the_part_that_one_chooses(ctx,
     plan = applying.preview(ctx, editor, "spring.csv", data, part=COLOURS)
     applying.apply_import(ctx, editor, plan)
     assert named(ctx, editor, COLOURS, "teal").body == "Teal."
+
+
+def test_a_new_entry_whose_text_is_blank_is_told_and_left_out(ctx, shop, editor):
+    load(ctx)
+    data = table([["section", "key", "text"], [COLOURS, "teal", ""], [COLOURS, "navy", ""]])
+    plan = applying.preview(ctx, editor, "kb.csv", data)
+    assert [(fault.at.row, fault.key) for fault in plan.faults] == [(2, "teal")]
+    assert (plan.is_empty, plan.unchanged) == (True, 1)

@@ -160,6 +160,7 @@ def worked_out(
     """
     there = {(entry.section, entry.key): entry for entry in current}
     rows, doubled = _once(file.rows)
+    blank = [_blank(row) for row in rows if _is_blank(row) and (row.section, row.key) not in there]
     tables = file.tables if options.tables is None else options.tables & set(file.tables)
     replaced = options.mode.replaced(tables)
     targets: list[Row] = []
@@ -172,7 +173,7 @@ def worked_out(
     removed = gone(current, targets, replaced)
     found = arranged(current, targets, removed, lambda section: lies_in(section, replaced))
     items = tuple(_items(current, targets, found, origins, there))
-    faults = (*file.faults, *doubled)
+    faults = (*file.faults, *doubled, *blank)
     notes = tuple(_notes(row for row in targets if row.kind is not Kind.GROUP))
     made = Plan(file, options, revision, items, faults, found.unchanged, notes)
     return made, Groundwork(current, targets, removed, replaced)
@@ -197,6 +198,21 @@ def _once(rows: Iterable[ReadRow]) -> tuple[list[ReadRow], list[Fault]]:
                 )
             )
     return list(first.values()), faults
+
+
+def _is_blank(row: ReadRow) -> bool:
+    return row.kind is Kind.TEXT and TEXT in row.blank
+
+
+def _blank(row: ReadRow) -> Fault:
+    return Fault(
+        row.at,
+        row.key,
+        TEXT,
+        "The text is blank, and the knowledge base has no such entry.",
+        "Write its text, or remove the row.",
+        {"section": row.section, "key": row.key, TEXT: ""},
+    )
 
 
 def _holders(rows: Iterable[ReadRow], there: dict[tuple[str, str], Entry]) -> list[ReadRow]:
@@ -228,7 +244,7 @@ def _target(
     """What an entry says afterwards; None where the file leaves it as it is."""
     body = row.body
     emptied = dict.fromkeys(sorted(row.blank), "") if options.blanks_empty else {}
-    if row.kind is Kind.TEXT and TEXT in row.blank:
+    if _is_blank(row):
         if entry is None:
             return None
         body = "" if options.blanks_empty else entry.body

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -20,10 +19,10 @@ from services.knowledge.exchange.looking import touched
 from services.knowledge.exchange.model import Format
 from services.knowledge.exchange.planning import Options, worked_out
 from services.knowledge.state import revision
+from tests.faults.matrix import LONG
 from tests.knowledge_base import load, small_kb, state
 from tests.unit.test_knowledge_choosing import BASES, after, cells, draw_choice
 
-LONG = os.environ.get("DESK_FAULTS") == "long"
 QUICK = {"suppress_health_check": [HealthCheck.function_scoped_fixture], "deadline": None}
 
 
