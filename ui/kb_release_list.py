@@ -10,7 +10,7 @@ from services.knowledge.releasing import releases
 from services.knowledge.releasing.model import Release
 from services.knowledge.releasing.status import Status
 from ui import format as form
-from ui import kb_release_panels
+from ui import kb_release_open
 from ui.kb_release_diff import name_of
 from ui.tables import on_phone
 
@@ -117,7 +117,7 @@ def _offer_current(actor: Actor, found: Status, one: Release) -> None:
         key="kb_release_again",
         icon=":material/history:",
         help="Shows first what would change for the shop. What is saved stays as it is.",
-        on_click=kb_release_panels.open_again,
+        on_click=kb_release_open.open_again,
         args=(found.release, one.number),
     )
 
@@ -141,7 +141,7 @@ def _offer_compare(ctx: Context, actor: Actor, one: Release, total: int) -> None
             "Compare",
             key="kb_release_compare",
             icon=":material/difference:",
-            on_click=kb_release_panels.open_compare,
+            on_click=kb_release_open.open_compare,
             args=_in_order(one.number, other or _SAVED),
         )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 
 import streamlit as st
@@ -26,63 +26,12 @@ from ui import format as form
 from ui import kb_import, kb_release_diff
 from ui.kb_drafts import drafts
 from ui.kb_release_diff import name_of
+from ui.kb_release_open import NOTES, OVER, REASON, Panel, close, open_compare
 from ui.kb_release_when import choose_when
 from ui.messages import say_after_rerun, show_error, show_problem
 
-_PANEL = "kb_release_panel"
-_REASONS = 100
+_LOOKED_AT = 100
 """Change sets whose reasons are offered as notes."""
-
-_NOTES, _REASON, _OVER = "kb_release_notes", "kb_release_reason", "kb_release_over"
-
-
-@dataclass
-class Panel:
-    """What is open, with what the person looks at: it stays the same until they look again."""
-
-    kind: str  # publish, compare, again
-    before: int | None = None
-    after: int | None = None
-    plan: ReleasePlan | None = None
-    seen: Comparison | None = None
-    folder: Folder | None = None
-    known: frozenset[EntryChange] | None = None  # what they saw before they looked again
-    moved: DeskError | None = None  # why what they saw does not hold any more
-    done: Activation | None = None  # a second click finds what the first one did
-
-
-def opened() -> Panel | None:
-    """What is open."""
-    panel: Panel | None = st.session_state.get(_PANEL)
-    return panel
-
-
-def open_publish() -> None:
-    """Look at what publishing would do; for `on_click`."""
-    _open(Panel("publish"))
-
-
-def open_compare(before: int | None, after: int | None) -> None:
-    """Compare two states; for `on_click`."""
-    _open(Panel("compare", before, after))
-
-
-def open_again(current: int | None, number: int) -> None:
-    """Look at what making a release current would do; for `on_click`."""
-    _open(Panel("again", current, number))
-
-
-def close() -> None:
-    """Back to the list; for `on_click`."""
-    st.session_state.pop(_PANEL, None)
-    for name in (_NOTES, _REASON, _OVER):
-        st.session_state.pop(name, None)
-
-
-def _open(panel: Panel) -> None:
-    close()
-    kb_release_diff.first_page()
-    st.session_state[_PANEL] = panel
 
 
 def show(ctx: Context, actor: Actor, panel: Panel) -> None:
@@ -210,7 +159,7 @@ def _publish_form(ctx: Context, actor: Actor, panel: Panel, plan: ReleasePlan) -
         st.caption(f":orange[:material/edit:] {told} of yours will not be in it: save first.")
     notes = st.text_area(
         "What is new",
-        key=_NOTES,
+        key=NOTES,
         height=120,
         max_chars=MAX_REASON,
         placeholder="In a sentence or two, for whoever looks at the list of releases",
@@ -249,7 +198,7 @@ def _publish_form(ctx: Context, actor: Actor, panel: Panel, plan: ReleasePlan) -
 def _suggest(ctx: Context, actor: Actor, before: int | None) -> None:
     try:
         since = releases.release(ctx, actor, before).at if before is not None else None
-        sets = history.recent(ctx, actor, rows=_REASONS).change_sets
+        sets = history.recent(ctx, actor, rows=_LOOKED_AT).change_sets
     except DeskError as error:
         say_after_rerun(str(error), ":material/warning:")
         return
@@ -261,7 +210,7 @@ def _suggest(ctx: Context, actor: Actor, before: int | None) -> None:
             break
         told = longer
     if told:
-        st.session_state[_NOTES] = told
+        st.session_state[NOTES] = told
     else:
         say_after_rerun("Nobody gave a reason for these changes.", ":material/info:")
 
@@ -342,7 +291,7 @@ def _show_folder(ctx: Context, actor: Actor, panel: Panel, *, later: bool) -> bo
         import_button(ctx, actor, folder)
         if later:
             return False
-        if st.checkbox("Publish over it: what was changed by hand is lost", key=_OVER):
+        if st.checkbox("Publish over it: what was changed by hand is lost", key=OVER):
             return True
         return None
     commit = "; committed and tagged there" if folder.is_git else ""
@@ -392,7 +341,7 @@ def _again_form(ctx: Context, actor: Actor, panel: Panel, number: int) -> None:
     reason = ""
     if not later:
         reason = st.text_input(
-            "Reason", key=_REASON, max_chars=MAX_REASON, placeholder="Why it is to be current"
+            "Reason", key=REASON, max_chars=MAX_REASON, placeholder="Why it is to be current"
         )
     over = _show_folder(ctx, actor, panel, later=later)
     if over is None:

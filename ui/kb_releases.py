@@ -18,7 +18,7 @@ from services.knowledge.releasing.model import (
 )
 from services.knowledge.releasing.status import Status
 from ui import format as form
-from ui import kb_release_list, kb_release_panels
+from ui import kb_release_list, kb_release_open, kb_release_panels
 from ui.messages import say_after_rerun, show_error
 
 _ENDED = 3
@@ -26,7 +26,7 @@ _ENDED = 3
 
 def show_releases(ctx: Context, actor: Actor) -> None:
     """The view: what is open in it, or how things stand and the list."""
-    panel = kb_release_panels.opened()
+    panel = kb_release_open.opened()
     if panel is not None:
         kb_release_panels.show(ctx, actor, panel)
         return
@@ -108,7 +108,7 @@ def _publish_button(label: str, *, primary: bool = True) -> None:
         type="primary" if primary else "secondary",
         icon=":material/publish:",
         help="Shows first what would change, and which golden questions are answered otherwise.",
-        on_click=kb_release_panels.open_publish,
+        on_click=kb_release_open.open_publish,
     )
 
 

@@ -5,15 +5,19 @@ from __future__ import annotations
 import copy
 
 import pytest
+from sqlalchemy import update
 
+from db.knowledge import entries as entries_table
+from db.knowledge import state as state_table
 from services.core import audit
 from services.core.access import command_line_actor
 from services.core.audit import AuditFilter
-from services.core.databases import read_shop
+from services.core.databases import read_shop, write_shop
 from services.core.errors import Conflict, Invalid
 from services.knowledge.asking import LookUp
-from services.knowledge.releasing import golden
-from tests.knowledge_base import small_kb
+from services.knowledge.releasing import golden, status
+from tests.knowledge_base import COLOURS, load, named, small_kb
+from tests.services.publishing import publish, say
 
 
 def _asked(ctx, actor):
@@ -117,3 +121,23 @@ def test_only_questions_whose_answers_differ_are_told_and_all_are_counted(ctx, s
     assert (one.question, one.note, one.changed) == ("Navy", "what buyers ask", (LookUp.COLOUR,))
     assert one.before[0].texts == (("text", before["color_matching"]["by_color"]["navy"]),)
     assert one.after[0].texts == (("text", "Navy likes red."),)
+
+
+def test_what_waits_to_be_published_is_counted_and_a_new_order_is_told(ctx, shop, editor, manager):
+    assert status.status(ctx, manager) == status.Status(None, 0, 0, 0)
+    load(ctx)
+    first = status.status(ctx, manager)
+    assert first.release is None and first.changed == first.entries > 0
+    publish(ctx, editor)
+    assert status.status(ctx, manager).is_clean
+    say(ctx, editor, "Red.")
+    assert status.status(ctx, manager) == status.Status(1, 1, 0, first.entries)
+    say(ctx, editor, "Navy likes sand and white.")
+    assert status.status(ctx, manager).is_clean  # as before, though saved twice since
+    navy = named(ctx, editor, COLOURS, "navy")
+    with write_shop(ctx) as connection:
+        there = update(entries_table).where(entries_table.c.id == navy.id)
+        connection.execute(there.values(position=99))
+        connection.execute(update(state_table).values(revision="another"))
+    found = status.status(ctx, manager)
+    assert (found.changed, found.moved, found.is_clean) == (0, 1, False)
