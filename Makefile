@@ -11,7 +11,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 # Tests start hundreds of processes; without .pyc files each compiles the desk anew.
 test faults: export PYTHONDONTWRITEBYTECODE =
 
-.PHONY: help install run test faults check bench screenshots lock format clean
+.PHONY: help install run test faults soak check bench screenshots lock format clean
 
 help: ## list these targets
 	@awk -F':.*## ' '/^[a-z]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -26,6 +26,9 @@ test: $(VENV)/.installed-dev ## install what tests need and run every test, brow
 
 faults: $(VENV)/.installed-dev ## break everything on purpose, over 200 kills among it; writes docs/faults.md
 	@DESK_FAULTS=long $(BIN)/python -m pytest -n 2 --dist loadgroup tests/faults tests/services $(ARGS)
+
+soak: $(VENV)/.installed-dev ## let fifty people edit one section for a minute on each database; writes docs/soak.md
+	@$(BIN)/python -m pytest tests/soak/long.py $(ARGS)
 
 check: $(VENV)/.installed-dev ## lint, types, import contracts
 	@$(BIN)/ruff check .

@@ -129,7 +129,9 @@ def _choose(ctx: Context, actor: Actor, moment: Moment) -> None:
 
 
 def _show_plan(ctx: Context, plan: RollbackPlan) -> None:
-    st.markdown(f"**{form.plain(form.with_times(plan.about))}**")
+    place = form.plain(title_of(plan.where)) if plan.where else "The whole knowledge base"
+    exactly = "" if plan.moment.at else ", right after that change"
+    st.markdown(f"**{place} as it was on {form.when(plan.then)}{exactly}**")
     since = form.plural(plan.change_sets, "change has", "changes have")
     st.caption(f"{since} been made since. Going back is a change of its own; none of them is lost.")
     if plan.is_empty:

@@ -56,6 +56,7 @@ class RollbackPlan:
     moment: Moment
     where: str  # pointer of the part that goes back; "" for the whole knowledge base
     about: str
+    then: datetime  # the moment itself
     changes: tuple[EntryChange, ...]  # the first `SHOWN`
     added: int
     edited: int
@@ -83,7 +84,7 @@ def preview(ctx: Context, actor: Actor, moment: Moment, where: str = "") -> Roll
     """
     require(actor, Permission.KB_EDIT)
     with read_shop(ctx) as connection:
-        number, about = _number(connection, moment)
+        number, about, then = _number(connection, moment)
         found = _Return(connection, number, where).result()
         since = connection.scalar(
             select(func.count()).select_from(change_sets).where(change_sets.c.number > number)
@@ -98,6 +99,7 @@ def preview(ctx: Context, actor: Actor, moment: Moment, where: str = "") -> Roll
         moment,
         where,
         f"{place} as it was {about}",
+        then,
         tuple(_told(pair, actor, ctx.now()) for pair in pairs[:SHOWN]),
         added,
         len(pairs) - added - deleted - moved,
@@ -130,7 +132,7 @@ def roll_back(
             f"Type {WORD} to take the whole knowledge base back.",
         )
     with write_shop(ctx) as connection:
-        number, _about = _number(connection, plan.moment)
+        number, _about, _then = _number(connection, plan.moment)
         found = _Return(connection, number, plan.where).result()
         if found.fingerprint != plan.fingerprint:
             raise Conflict(
@@ -146,11 +148,11 @@ def roll_back(
     return change_set
 
 
-def _number(connection: Connection, moment: Moment) -> tuple[int, str]:
-    """The change set right after which it was, and how a person says that."""
+def _number(connection: Connection, moment: Moment) -> tuple[int, str, datetime]:
+    """The change set right after which it was, how a person says that, and when it was."""
     if moment.at is not None:
         highest = select(func.max(change_sets.c.number)).where(change_sets.c.at <= moment.at)
-        return connection.scalar(highest) or 0, f"on {moment.at:%Y-%m-%d %H:%M} UTC"
+        return connection.scalar(highest) or 0, f"on {_minute(moment.at)} UTC", moment.at
     wanted = moment.change_set_id
     about = ""
     if moment.release is not None:
@@ -164,7 +166,8 @@ def _number(connection: Connection, moment: Moment) -> tuple[int, str]:
             "The history does not reach back to that moment; nothing was changed.",
             "Choose a change from the history. A release can also be compared and exported.",
         )
-    return row.number, about or f"right after the change by {row.author} of {_minute(row.at)} UTC"
+    about = about or f"right after the change by {row.author} of {_minute(row.at)} UTC"
+    return row.number, about, row.at
 
 
 def _minute(at: datetime) -> str:
