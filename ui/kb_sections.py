@@ -132,7 +132,7 @@ def show_section(
         key = st.selectbox(
             "Section",
             ["", *by_key],
-            format_func=lambda k: f"{by_key[k].section.title} ({by_key[k].entries})" if k else "–",
+            format_func=lambda k: _label(by_key[k]) if k else "–",
             label_visibility="collapsed",
             key=kb_where.SECTION,
             on_change=kb_where.restart,
@@ -153,6 +153,12 @@ def show_section(
         kb_table.show_table(ctx, actor, held, chosen.part)
 
 
+def _label(summary: SectionSummary) -> str:
+    # The browser sends a label back: with a count in it, the choice would be lost as soon as
+    # an entry is added or deleted.
+    return summary.section.title if summary.known else f"{summary.section.title} (unknown)"
+
+
 def choose_part(summary: SectionSummary) -> PartSummary | None:
     """Which part of the section, where it has several; kept in the address."""
     parts = {one.part.pointer: one for one in summary.parts}
@@ -164,18 +170,12 @@ def choose_part(summary: SectionSummary) -> PartSummary | None:
         "Part",
         list(parts),
         required=True,
-        format_func=lambda pointer_: _part_label(parts[pointer_]),
+        format_func=lambda pointer_: form.plain(parts[pointer_].part.title),
         label_visibility="collapsed",
         key=kb_where.PART,
         on_change=kb_where.restart_part,
     )
     return parts[where]
-
-
-def _part_label(one: PartSummary) -> str:
-    count = f" ({one.entries})" if one.part.shape is not Shape.TEXT else ""
-    empty = " (empty)" if one.part.shape is Shape.TEXT and not one.entries else ""
-    return form.plain(one.part.title) + count + empty
 
 
 def show_single(ctx: Context, actor: Actor, held: Drafts, part: Part) -> None:

@@ -82,6 +82,18 @@ def test_a_tick_stays_with_its_entry_when_somebody_deletes_a_row_above(ctx, app)
     assert list(colours(ctx)) == ["moss"]
 
 
+def test_the_names_of_sections_and_parts_stay_when_entries_come_and_go(ctx, app):
+    # The browser sends names back, and a name it does not know any more loses the place.
+    before = (app.selectbox(key="section").options, app.segmented_control(key="part").options)
+    app.button(key="kb_choose_all").click().run()
+    app.button(key="kb_bulk_delete").click().run()
+    app.button(key="kb_bulk_do").click().run()
+    assert colours(ctx) == {}
+    after = (app.selectbox(key="section").options, app.segmented_control(key="part").options)
+    assert [str(one) for one in after] == [str(one) for one in before]
+    assert "No entry here yet" in said(app)
+
+
 def test_what_somebody_wrote_since_the_preview_is_not_overwritten(ctx, app):
     app.button(key="kb_choose_all").click().run()
     app.button(key="kb_bulk_set").click().run()
