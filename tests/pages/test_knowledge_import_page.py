@@ -124,7 +124,7 @@ def test_a_thousand_items_put_a_page_of_them_on_the_page(ctx, editor_app):
 def test_what_can_not_be_taken_is_listed_with_its_place_and_the_rest_is(ctx, editor_app):
     app = upload(editor_app, "kb.json", b'{"occasions": {"a": 1, "gala": "Long."}}')
     filters(app).set_value("invalid").run()
-    assert "/occasions/a" in messages(app) and "expected a text" in messages(app)
+    assert "/occasions/a" in messages(app) and "found a number" in messages(app)
     click(app, "kb_import_do")
     assert entries.document(ctx.shop)["occasions"]["gala"] == "Long."
 
@@ -211,3 +211,23 @@ def test_an_import_that_was_cut_off_is_told_and_gone_on_with(ctx, editor_app, mo
     monkeypatch.setattr(job, "LARGE", 2_000)
     click(app, "kb_import_do")
     assert entries.document(ctx.shop)["dress_codes"] == {"casual": "Relaxed."}
+
+
+def test_a_table_that_names_no_section_asks_for_it(ctx, editor_app):
+    app = upload(editor_app, "spring.csv", b"key,text\nteal,Teal.\n")
+    assert filters(app).options == ["Invalid (1)"]
+    app.selectbox(key="kb_import_part").set_value(COLOURS).run()
+    assert filters(app).options == ["All (1)", "New (1)"]
+    click(app, "kb_import_do")
+    assert named(ctx, system_actor(), COLOURS, "teal").body == "Teal."
+
+
+def test_blank_cells_empty_a_text_only_when_that_is_ticked(ctx, editor_app):
+    data = b"section,key,description,care\n/fabric_guide,linen,,Cold.\n"
+    app = upload(editor_app, "kb.csv", data)
+    assert "Import 1 change" in [button.label for button in app.button]
+    app.checkbox(key="kb_import_blanks").check().run()
+    click(app, "kb_import_do")
+    linen = entries.document(ctx.shop)["fabric_guide"]["linen"]
+    assert (linen["description"], linen["care"]) == ("", "Cold.")
+    assert linen["best_for"] == "Summer"
