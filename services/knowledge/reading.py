@@ -15,11 +15,12 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Any, NoReturn
 
+from services.knowledge.exchange.documents import require_right
 from services.knowledge.literal import Scanned, scan
-from services.knowledge.shapes import NotImportable, Place, check_shapes, place
+from services.knowledge.shapes import NotImportable, Place, place
 
-MAX_BYTES = 5_000_000
-"""The shop's own module has 28 KB."""
+MAX_BYTES = 48_000_000
+"""The shop's own module has 28 KB; one of 100,000 entries about 25 MB."""
 
 MAX_DEPTH = 20
 MAX_TOKENS = 600_000
@@ -43,7 +44,7 @@ def read_file(name: str, data: bytes) -> dict[str, Any]:
         raise NotImportable(
             f"The file is too large: {len(data) / 1e6:.1f} MB, where at most "
             f"{MAX_BYTES / 1e6:.0f} MB are read.",
-            "A knowledge base is a few hundred kB at most; is this the right file?",
+            "Is this the right file? A large knowledge base can be imported part by part.",
         )
     ending = name.lower().rpartition(".")[2]
     if ending == "py":
@@ -55,7 +56,7 @@ def read_file(name: str, data: bytes) -> dict[str, Any]:
             "Only fashion_kb.py (or another .py file) and .json files can be imported.",
             "Rename the file if it is one of these.",
         )
-    check_shapes(document)
+    require_right(document)
     return document
 
 

@@ -16,7 +16,7 @@ from tests.knowledge_base import small_kb
 
 REAL = Path(__file__).resolve().parents[3] / "shared" / "insightshop" / "kb.json"
 
-_WORDS = [
+WORDS = [
     b"{", b"}", b"[", b"]", b'"', b"'", b'"""', b"\\", b"\n", b"\r", b"\r\n", b"\t", b"\0", b",",
     b";", b":", b"\xff", b"\xfe\xff", b"\xef\xbb\xbf", b"\xed\xa0\x80", b"\xc3", b"=1+1",
     b"&a ", b"*a", b"!!python/object:os.system ", b"<<: ", b"? ", b"- ", b"|2+\n", b"%YAML 9\n",
@@ -56,7 +56,7 @@ def _break(broken: bytearray, chance: random.Random) -> None:
     elif way == 2:
         del broken[at : at + chance.choice((1, 7, 200))]
     elif way == 3:
-        broken[at:at] = chance.choice(_WORDS)
+        broken[at:at] = chance.choice(WORDS)
     elif way == 4:
         other = chance.randrange(len(broken) + 1)
         broken[at:at] = broken[other : other + chance.choice((1, 30, 3000))]

@@ -8,14 +8,17 @@ import secrets
 import time
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from services.core.errors import DeskError
 from services.knowledge.exchange import formats
 from services.knowledge.exchange.model import Format, ReadFile
 from services.knowledge.validation import MAX_TEXT, text_problem
 from tests.faults import matrix
-from tests.faults.broken_files import broken_inside, mutations, whole_files
+from tests.faults.broken_files import WORDS, broken_inside, mutations, whole_files
 
+_PIECES = st.lists(st.one_of(st.sampled_from(WORDS), st.binary(max_size=3)), max_size=25)
 TRIES = 700 if matrix.LONG else 30
 ROOM = 700_000  # kB that one process may grow by, whatever it is given to read
 ENDLESS = 30  # seconds of work after which a file of some hundred kB counts as endless
@@ -47,6 +50,22 @@ def test_a_broken_file_is_read_or_refused_in_words_and_never_hangs(format: Forma
     assert refused, "nothing was broken"
     grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
     assert grown < ROOM, f"seed {seed}: {grown} kB"
+
+
+@pytest.mark.parametrize("format", Format)
+@settings(
+    deadline=None,
+    max_examples=500 if matrix.LONG else 30,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+@given(data=st.one_of(st.binary(max_size=300), _PIECES.map(b"".join)))
+def test_bytes_of_chance_are_read_or_refused_in_words(format: Format, data: bytes) -> None:
+    try:
+        file = formats.read(f"occasions.{format}", data)
+    except DeskError as error:
+        assert error.message
+    else:
+        assert_sound(file)
 
 
 def assert_sound(file: ReadFile) -> None:

@@ -150,9 +150,9 @@ def test_all_wrong_shapes_are_listed_not_only_the_first():
     with pytest.raises(NotImportable) as caught:
         read_file("kb.json", data)
     assert [place for place, _what in caught.value.places] == [
-        "/occasions/a",
-        "/dress_codes",
         "/fabric_pairing",
+        "/dress_codes",
+        "/occasions/a",
     ]
 
 

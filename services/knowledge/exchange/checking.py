@@ -91,8 +91,8 @@ def _in_part(part: Part, kind: Kind, value: Any) -> Iterator[Wrong]:
         names = ", ".join(part.field_names)
         yield Wrong(
             TEXT,
-            f"{title_of(part.pointer)} holds entries with fields; this is {found(value)}.",
-            f"Write it as fields: {names}.",
+            f"Expected a record ({names}), found {found(value)}.",
+            "Write each of its texts into its field.",
         )
     elif part.shape is Shape.TEXTS:
         yield from _as_text(title_of(part.pointer), kind, value)
@@ -105,10 +105,11 @@ def _in_section(section: str, key: str, kind: Kind, value: Any) -> Iterator[Wron
     if own is not None and own.shape is Shape.TEXT:
         yield from _as_text(title_of(own.pointer), kind, value)
     elif (own is not None or section + pointer((key,)) in HOLDERS) and kind is not Kind.GROUP:
-        where = title_of(section + pointer((key,)))
+        title = title_of(section + pointer((key,)))
+        wanted = f"named entries ({title})" if own is not None else f"the parts of {title}"
         yield Wrong(
             TEXT,
-            f"{where} holds named entries; this is {found(value)}.",
+            f"Expected {wanted}, found {found(value)}.",
             "Write the entries under it, each with its key.",
         )
     else:
@@ -117,7 +118,7 @@ def _in_section(section: str, key: str, kind: Kind, value: Any) -> Iterator[Wron
 
 def _as_text(title: str, kind: Kind, value: Any) -> Iterator[Wrong]:
     if kind is not Kind.TEXT:
-        yield Wrong(TEXT, f"{title}: expected a text, found {found(value)}.", _AS_TEXT)
+        yield Wrong(TEXT, f"Expected a text ({title}), found {found(value)}.", _AS_TEXT)
     elif problem := text_problem(value):
         yield Wrong(TEXT, problem, _fix(problem))
 

@@ -11,6 +11,8 @@ from services.knowledge.document import Kind, kind_of
 from services.knowledge.exchange.checking import TEXT, require_few, wrong_with
 from services.knowledge.exchange.model import Fault, Origin, ReadRow
 from services.knowledge.sections import path_of, pointer
+from services.knowledge.shapes import NotImportable, place
+from services.knowledge.validation import KEY
 
 _MAX_RAW = 5_000
 
@@ -42,6 +44,29 @@ def rows_of(document: Mapping[str, Any]) -> tuple[list[ReadRow], list[Fault]]:
             if kind is Kind.GROUP:
                 waiting.append((where, value))
     return rows, faults
+
+
+def require_right(document: Mapping[str, Any]) -> None:
+    """Refuse a document of which anything can't be taken.
+
+    Raises:
+        NotImportable: lists every place, what is expected there, and what was found.
+    """
+    _rows, faults = rows_of(document)
+    if not faults:
+        return
+    wrong = []
+    for fault in faults:
+        inside = () if fault.field in (TEXT, KEY) else (fault.field,)
+        where = place((*path_of(fault.at.column), *inside))
+        wrong.append((where, fault.message[0].lower() + fault.message[1:].rstrip(".")))
+    first_place, first = wrong[0]
+    more = f" There are {len(wrong) - 1} more such places." if len(wrong) > 1 else ""
+    raise NotImportable(
+        f"{first_place}: {first}.{more}",
+        "Correct the file; everything listed is checked before anything is imported.",
+        tuple(wrong),
+    )
 
 
 def _raw(section: str, key: str, kind: Kind, value: Any) -> dict[str, str]:

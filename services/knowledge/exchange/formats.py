@@ -21,13 +21,10 @@ from services.knowledge.exchange.table_writing import one_table, sheets
 from services.knowledge.exchange.xlsx_sheets import read_xlsx
 from services.knowledge.exchange.xlsx_writing import write_xlsx
 from services.knowledge.exchange.yaml_files import read_yaml, write_yaml
-from services.knowledge.reading import read_json, read_module
+from services.knowledge.reading import MAX_BYTES, read_json, read_module
 from services.knowledge.sections import pointer
 from services.knowledge.shapes import NotImportable
 from services.knowledge.writing import to_module
-
-MAX_BYTES = 64_000_000
-"""Of one file; a knowledge base of 100,000 entries has about 30 MB."""
 
 
 def read(

@@ -31,6 +31,7 @@ from services.knowledge.exchange.model import Origin
 from services.knowledge.reading import json_value
 from services.knowledge.sections import Part, Shape, part_at, path_of, pointer, title_of
 from services.knowledge.shapes import NotImportable
+from services.knowledge.validation import MAX_POINTER
 
 _KINDS = {"": None, **{kind.value: kind for kind in Kind}}
 
@@ -197,10 +198,9 @@ class Table:
             return None
         place = self._places.get(told)
         if place is None:
-            meant = section_of(self._decode(told))
-            # A pointer that is not written as pointers are would not come back the same.
-            sound = meant is not None and pointer(path_of(meant)) == meant
-            place = meant if meant is not None and sound else self._gathering.unknown(told)
+            where = section_of(self._decode(told))
+            place = where if where is not None and _can_be(where) else None
+            place = self._gathering.unknown(told) if place is None else place
             self._places[told] = place
             if place == "" and told.strip().lower() == TOP:
                 self._gathering.says_top = True
@@ -384,6 +384,11 @@ class Table:
                     f"{title_of(part.pointer)}: the shop is not known to read a field "
                     f"{slot.name[:80]}; it is kept as a new field."
                 ] = None
+
+
+def _can_be(where: str) -> bool:
+    # A pointer that is not written as pointers are would not come back the same.
+    return len(where) <= MAX_POINTER and pointer(path_of(where)) == where
 
 
 def dumped(value: Any) -> str:
