@@ -17,6 +17,7 @@ import pytest
 
 from services.core.errors import Busy, Conflict, DeskError, Invalid, Refused
 from services.core.settings import PROJECT_ROOT
+from services.knowledge import reading
 from services.knowledge.asking import Found, LookUp, ask
 from services.knowledge.changes import Delete, save
 from services.knowledge.reading import read_module
@@ -185,6 +186,7 @@ def test_a_letter_that_the_modules_encoding_lacks_publishes_nothing(ctx, editor,
         (b"VALUE = {}\n", "assigns nothing"),
         (b"\xff\xfe\x00", "Python|encoding"),
         (b"", "assigns nothing"),
+        (b"FASHION_KNOWLEDGE_BASE = {'a': '\\ud800'}\n", "half a character"),
     ],
 )
 def test_a_module_that_the_desk_can_not_read_is_never_replaced(
@@ -200,6 +202,20 @@ def test_a_module_that_the_desk_can_not_read_is_never_replaced(
     assert (place / MODULE).read_bytes() == source
     assert [path.name for path in place.iterdir()] == [MODULE]
     assert releases.recent(ctx, editor).total == 0
+
+
+def test_a_module_of_masses_of_code_is_refused_before_it_is_parsed_and_counted_once(
+    ctx, shop, editor, place, monkeypatch
+):
+    load(ctx)
+    monkeypatch.setattr(reading, "MAX_TOKENS", 1_000)
+    (place / MODULE).write_bytes(b"FASHION_KNOWLEDGE_BASE = [" + b"0," * 200_000 + b"]\n")
+    assert "pieces of code" in standing.folder(ctx, editor).message
+    monkeypatch.setattr(reading, "read_module", None)
+    monkeypatch.setattr(standing, "read_module", None)
+    assert "pieces of code" in standing.folder(ctx, editor).message
+    with pytest.raises(Refused, match="pieces of code"):
+        publish(ctx, editor, over_hand_edits=True)
 
 
 # --- hand edits ---
@@ -291,7 +307,17 @@ def test_an_order_changed_by_hand_is_a_hand_edit(ctx, shop, editor, place):
     assert standing.folder(ctx, editor).state is FolderState.BEHIND
 
 
-@pytest.mark.parametrize("data", [b'{"occasions": {"gala": "Long."}}', b"{not json", b"\xff", b""])
+@pytest.mark.parametrize(
+    "data",
+    [
+        b'{"occasions": {"gala": "Long."}}',
+        b"{not json",
+        b"\xff",
+        b"",
+        b'{"a": "\\ud800"}',
+        b"[" * 100_000,
+    ],
+)
 def test_a_json_file_changed_by_hand_counts_too(ctx, shop, editor, place, data):
     load(ctx)
     publish(ctx, editor)

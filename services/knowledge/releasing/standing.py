@@ -28,7 +28,7 @@ from services.knowledge.shapes import NotImportable
 from services.knowledge.state import once_a_revision
 
 _KEPT = 16
-_digests: OrderedDict[tuple[str, str], str] = OrderedDict()
+_digests: OrderedDict[tuple[str, str], str | NotImportable] = OrderedDict()
 _lock = threading.Lock()
 
 
@@ -90,7 +90,7 @@ def judge(connection: Connection, path: Path, contents: Contents, *, is_git: boo
         try:
             found[name] = _digest(name, data, known)
         except NotImportable as error:
-            said = error.message.removesuffix(" Nothing was imported.")
+            said = error.message.removesuffix(_NOT_IMPORTED)
             if name == MODULE:
                 raise Unusable(
                     f"{path / MODULE}, into which releases are written, can't be read: {said}",
@@ -129,20 +129,47 @@ def _edited(path: Path, name: str, data: bytes, why: str, is_git: bool) -> Folde
 
 
 def _digest(name: str, data: bytes, known: Record) -> str:
-    """Of the document that a file holds, as releases have it."""
+    """Of the document that a file holds, as releases have it.
+
+    Raises:
+        NotImportable: it can't be read; says where.
+    """
     key = (name, hashlib.sha256(data).hexdigest())
     if known.written.get(name) == key[1] and known.written_digest is not None:
         return known.written_digest
     with _lock:
-        if key in _digests:
-            _digests.move_to_end(key)
-            return _digests[key]
-    digest = hashlib.sha256(canonical(_document(name, data))).hexdigest()
-    with _lock:
-        _digests[key] = digest
-        while len(_digests) > _KEPT:
-            _digests.popitem(last=False)
-    return digest
+        found = _digests.get(key)
+    if found is None:
+        found = _worked_out(name, data)
+        with _lock:
+            _digests[key] = found
+            while len(_digests) > _KEPT:
+                _digests.popitem(last=False)
+    if isinstance(found, NotImportable):
+        raise _afresh(found)
+    return found
+
+
+def _worked_out(name: str, data: bytes) -> str | NotImportable:
+    """Its digest, or why it has none: that takes as long to find out, and holds as long."""
+    try:
+        return hashlib.sha256(canonical(_document(name, data))).hexdigest()
+    except NotImportable as error:
+        return _afresh(error)
+    except UnicodeEncodeError as error:
+        half = error.object[error.start]
+        return NotImportable(
+            f"It holds half a character ({half!r}), which no file can.",
+            "Put the whole character there, or remove it.",
+        )
+
+
+def _afresh(error: NotImportable) -> NotImportable:
+    # One that was raised holds on to the file's bytes.
+    return NotImportable(error.message.removesuffix(_NOT_IMPORTED), error.hint)
+
+
+_NOT_IMPORTED = " Nothing was imported."
 
 
 def _holds(connection: Connection, name: str, data: bytes, known: Record) -> bool:
@@ -155,7 +182,7 @@ def _holds(connection: Connection, name: str, data: bytes, known: Record) -> boo
 
 
 def _document(name: str, data: bytes) -> dict[str, Any]:
-    return read_json(data) if name == JSON else read_module(data, limited=False)
+    return read_json(data) if name == JSON else read_module(data)
 
 
 def record_of(connection: Connection, path: Path) -> Record:
