@@ -260,11 +260,11 @@ def _show_unpublished(ctx: Context, actor: Actor) -> None:
         return
     entries = form.plural(found.changed, "entry", "entries")
     with st.container(horizontal=True, vertical_alignment="center", key="unpublished"):
-        st.markdown(
-            f":gray[:material/publish:] {entries} of the knowledge base "
-            f"{'is' if found.changed == 1 else 'are'} saved and not published.",
-            width="stretch",
-        )
+        with st.container(width="stretch"):
+            st.markdown(
+                f":gray[:material/publish:] {entries} of the knowledge base "
+                f"{'is' if found.changed == 1 else 'are'} saved and not published."
+            )
         if st.button("See releases", icon=":material/arrow_forward:", key="see_releases"):
             st.switch_page("pages/knowledge.py", query_params={"view": "releases"})
 

@@ -30,6 +30,8 @@ from ui.kb_release_open import NOTES, OVER, REASON, Panel, close, open_compare
 from ui.kb_release_when import choose_when
 from ui.messages import say_after_rerun, show_error, show_problem
 
+IMPORT = "Import the hand edits"
+
 _LOOKED_AT = 100
 """Change sets whose reasons are offered as notes."""
 
@@ -299,12 +301,14 @@ def _show_folder(ctx: Context, actor: Actor, panel: Panel, *, later: bool) -> bo
     return False
 
 
-def import_button(ctx: Context, actor: Actor, folder: Folder, *, primary: bool = False) -> None:
+def import_button(
+    ctx: Context, actor: Actor, folder: Folder, label: str = IMPORT, *, primary: bool = False
+) -> None:
     """The way from a hand edit to its preview as an import."""
     if folder.edited is None:
         return
     if st.button(
-        "Import the hand edits",
+        label,
         key="kb_release_import",
         icon=":material/upload:",
         type="primary" if primary else "secondary",

@@ -141,6 +141,13 @@ def _folder_words(folder: Folder, found: Status, newest: Activation | None) -> N
         st.markdown(
             f":orange[:material/sync_problem:] {where} does not hold release {found.release} yet."
         )
+    elif folder.state is FolderState.EDITED and found.release is None:
+        st.markdown(
+            f":orange[:material/edit_note:] {where} holds a knowledge base that says something "
+            "else than the one saved here."
+        )
+        st.caption(form.plain(folder.hint))
+        return
     elif folder.state is FolderState.EDITED:
         st.markdown(f":orange[:material/edit_note:] {where} was changed by hand.")
     else:
@@ -166,7 +173,8 @@ def _folder_step(ctx: Context, actor: Actor, folder: Folder, found: Status) -> N
         if st.button("Write again", key="kb_release_write", type="primary", icon=":material/sync:"):
             _write_again(ctx, actor)
     elif folder.state is FolderState.EDITED and actor.may(Permission.KB_EDIT):
-        kb_release_panels.import_button(ctx, actor, folder, primary=True)
+        label = "Import it" if found.release is None else kb_release_panels.IMPORT
+        kb_release_panels.import_button(ctx, actor, folder, label, primary=True)
     elif folder.state is FolderState.UNUSABLE:
         st.button("Look again", key="kb_release_look", icon=":material/refresh:")
 
