@@ -151,7 +151,8 @@ releases = Table(
     Column("edited", Integer, nullable=False),
     Column("deleted", Integer, nullable=False),
     Column("document", LargeBinary, nullable=False),  # canonical JSON, zlib
-    Column("members", LargeBinary, nullable=False),  # JSON [[entry id, digest], ...], zlib
+    # JSON [[entry id, digest, pointer, whether it is a group], ...], zlib
+    Column("members", LargeBinary, nullable=False),
 )
 
 activations = Table(
