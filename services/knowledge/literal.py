@@ -14,14 +14,13 @@ from typing import Any
 # Nothing is tried twice (`*+`): a hostile file costs no more than its length.
 _TOKEN = re.compile(
     r"[ \t\n]*+(?:#[^\n]*+\n[ \t\n]*+)*+(?:"
-    r'(?P<long>"""[^"\\]*+(?:(?:\\.|"(?!""))[^"\\]*+)*+""")'
-    r'|(?P<text>"(?!"")[^"\\\n]*+(?:\\[^\n][^"\\\n]*+)*+"'
-    r"|'(?!'')[^'\\\n]*+(?:\\[^\n][^'\\\n]*+)*+')"
+    r"(?P<long>\"\"\")|(?P<text>\"|'(?!''))"
     r"|(?P<sign>[{}\[\]:,])"
     r"|(?P<number>-?(?:0|[1-9][0-9]*+)(?P<float>(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?)(?![\w.]))"
     r"|(?P<word>True|False|None)(?!\w))",
     re.DOTALL | re.ASCII,
 )
+_ENDS = {sign: re.compile(rf"[{sign}\\\n]") for sign in "\"'"}
 _ESCAPE = re.compile(r"\\(?:u([0-9a-fA-F]{4})|(.))", re.DOTALL)
 _ESCAPES = {"n": "\n", "t": "\t", "r": "\r", "b": "\b", "f": "\f", '"': '"', "'": "'", "\\": "\\"}
 _WORDS = {"True": True, "False": False, "None": None}
@@ -109,7 +108,7 @@ def _value(text: str, start: int, max_depth: int) -> tuple[dict[str, Any], int]:
         elif not ready:
             raise _NotPlain
         else:
-            value = _scalar(kind, token)
+            value, position = _scalar(text, kind, token)
         if isinstance(held, dict):
             if keys[-1] is None:
                 if not isinstance(value, str) or value in held:
@@ -133,23 +132,52 @@ def _value(text: str, start: int, max_depth: int) -> tuple[dict[str, Any], int]:
             ready = False
 
 
-def _scalar(kind: str | None, token: re.Match[str]) -> Any:
-    if kind in ("text", "long"):
-        quoted = token[kind]
-        edge = 3 if kind == "long" else 1
-        plain = quoted[edge:-edge]
-        return _ESCAPE.sub(_unescaped, plain) if "\\" in plain else plain
+def _scalar(text: str, kind: str | None, token: re.Match[str]) -> tuple[Any, int]:
+    """A text, a number or a word, and where it ends."""
+    begin = token.end()
+    if kind == "long":
+        end = _long_end(text, begin)
+        return _plain(text[begin:end]), end + 3
+    if kind == "text":
+        end = _text_end(text, begin, token["text"])
+        return _plain(text[begin:end]), end + 1
     if kind == "word":
-        return _WORDS[token["word"]]
+        return _WORDS[token["word"]], begin
     number = token["number"]
     if len(number) > _LONGEST_NUMBER:
         raise _NotPlain
     if not token["float"]:
-        return int(number)
+        return int(number), begin
     value = float(number)
     if not math.isfinite(value):
         raise _NotPlain
-    return value
+    return value, begin
+
+
+def _long_end(text: str, position: int) -> int:
+    end = text.find('"""', position)
+    while end >= 0:
+        slash = text.find("\\", position, end)
+        if slash < 0:
+            return end
+        position = slash + 2
+        if position > end:
+            end = text.find('"""', position)
+    raise _NotPlain
+
+
+def _text_end(text: str, position: int, quote: str) -> int:
+    while found := _ENDS[quote].search(text, position):
+        if found[0] == quote:
+            return found.start()
+        if found[0] == "\n" or text[found.end() : found.end() + 1] == "\n":
+            break
+        position = found.end() + 1
+    raise _NotPlain
+
+
+def _plain(quoted: str) -> str:
+    return _ESCAPE.sub(_unescaped, quoted) if "\\" in quoted else quoted
 
 
 def _unescaped(escape: re.Match[str]) -> str:

@@ -27,6 +27,7 @@ MAX_TOKENS = 600_000
 VARIABLE = "FASHION_KNOWLEDGE_BASE"
 
 _SMALL = 250_000
+_MAX_QUOTES = 2_000_000
 _MAX_JOINED = 2_000
 
 
@@ -138,6 +139,10 @@ def _parse(data: bytes, *, limited: bool) -> ast.Module:
 def _refuse_masses(data: bytes) -> None:
     # A small file of bare commas becomes gigabytes of syntax tree; counting tokens first
     # keeps the desk upright. What can't be tokenised is refused by the parser, with its line.
+    # A token that does not end costs room for each quote and backslash in it.
+    count = sum(map(data.count, (b'"', b"'", b"\\")))
+    if count > _MAX_QUOTES:
+        raise _masses()
     count = 0
     try:
         for _token in tokenize.tokenize(io.BytesIO(data).readline):
@@ -147,10 +152,14 @@ def _refuse_masses(data: bytes) -> None:
     except (tokenize.TokenError, SyntaxError, ValueError):
         return
     if count > MAX_TOKENS:
-        raise NotImportable(
-            f"The file holds more than {MAX_TOKENS:,} pieces of code that is no plain data.",
-            "Is this the right file? A large knowledge base can be imported as JSON.",
-        )
+        raise _masses()
+
+
+def _masses() -> NotImportable:
+    return NotImportable(
+        f"The file holds more than {MAX_TOKENS:,} pieces of code that is no plain data.",
+        "Is this the right file? A large knowledge base can be imported as JSON.",
+    )
 
 
 def _syntax(error: SyntaxError) -> NotImportable:

@@ -32,7 +32,7 @@ from services.knowledge.shapes import NotImportable
 MAX_UNPACKED = 256_000_000
 """Bytes of XML in one workbook."""
 
-MAX_ELEMENTS = 20_000_000
+MAX_ELEMENTS = 8_000_000
 MAX_CHARACTERS = 400_000_000
 """Of all cells together: a text that many cells share counts for each of them."""
 
