@@ -16,7 +16,14 @@ from services.knowledge.exchange.csv_files import read_csv, write_csv
 from services.knowledge.exchange.documents import only, rows_of
 from services.knowledge.exchange.gathering import Gathering, lineage
 from services.knowledge.exchange.model import Format, ReadFile, ReadRow
-from services.knowledge.exchange.naming import MIME, file_name, part_of_name, slug, told_part
+from services.knowledge.exchange.naming import (
+    MIME,
+    file_name,
+    names_part,
+    part_of_name,
+    slug,
+    told_part,
+)
 from services.knowledge.exchange.table_writing import one_table, sheets
 from services.knowledge.exchange.xlsx_sheets import read_xlsx
 from services.knowledge.exchange.xlsx_writing import write_xlsx
@@ -131,7 +138,7 @@ def _from_document(name: str, format: Format, document: Mapping[str, Any]) -> Re
         tuple(rows),
         tuple(faults),
         tuple(where for where in tables if where not in damaged),
-        alone is None and not faults,
+        alone is None and not faults and bool(document or not names_part(name)),
     )
 
 
@@ -139,7 +146,8 @@ def _from_tables(name: str, format: Format, gathering: Gathering, could_be_whole
     rows, tables = gathering.finish()
     top = [pointer((row.key,)) for row in rows if not row.section]
     alone = len(top) == 1 and slug(top[0]) == told_part(name)
-    whole = could_be_whole and (gathering.says_top or not rows) and not alone
+    is_all = gathering.says_top or (not rows and not names_part(name))
+    whole = could_be_whole and is_all and not alone
     return ReadFile(
         name,
         format,

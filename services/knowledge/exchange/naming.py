@@ -40,6 +40,11 @@ def told_part(name: str) -> str:
     return stem[len(STEM) + 1 :].lower() if own else stem.lower()
 
 
+def names_part(name: str) -> bool:
+    """Whether a file is called as the export of a part is, whichever part it was."""
+    return name.replace("\\", "/").rpartition("/")[2].lower().startswith(STEM + "-")
+
+
 def part_of_name(name: str) -> str | None:
     """The registered part that a file is named after."""
     return _BY_SLUG.get(told_part(name))
