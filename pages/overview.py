@@ -299,10 +299,14 @@ def _action(ctx: Context, actor: Actor, finding: Finding, number: int) -> None:
         return
     label, icon, page, permission = _DOORS[finding.action] if finding.action else _NOWHERE
     if page and actor.may(permission) and st.button(label, icon=icon, key=key):
-        wanted = {"state": "damaged"} if finding.action is Action.SEE_DAMAGED else None
-        st.switch_page(page, query_params=wanted)
+        st.switch_page(page, query_params=_PLACES.get(finding.action) if finding.action else None)
 
 
+_PLACES = {
+    Action.SEE_DAMAGED: {"state": "damaged"},
+    Action.SEE_RELEASES: {"view": "releases"},
+}
+"""Where on a page something is, in its address."""
 _NOWHERE = ("", "", "", Permission.OVERVIEW_VIEW)
 _DOORS = {
     Action.SEE_BACKUPS: (
@@ -328,6 +332,12 @@ _DOORS = {
         ":material/content_copy:",
         "pages/store.py",
         Permission.BACKUP_VIEW,
+    ),
+    Action.SEE_RELEASES: (
+        "See releases",
+        ":material/publish:",
+        "pages/knowledge.py",
+        Permission.KB_VIEW,
     ),
     Action.IMPORT_KB: (
         "Import it",

@@ -27,7 +27,16 @@ from services.core import jobs
 from services.core.access import Actor, Permission, command_line_actor, require
 from services.core.context import Context, open_context
 from services.core.databases import shop_error
-from services.core.errors import EXIT_DONE, EXIT_USAGE, Broken, Refused, describe, exit_code
+from services.core.errors import (
+    EXIT_DONE,
+    EXIT_USAGE,
+    Broken,
+    DeskError,
+    Refused,
+    describe,
+    exit_code,
+)
+from services.knowledge.releasing.unreached import unreached
 from services.protection import matching
 from services.protection.index import catalog
 from services.protection.model import SnapshotRow
@@ -41,6 +50,7 @@ from services.watch.facts import failed_test_restore
 from services.watch.judging import judge
 from services.watch.notify import Delivery
 from services.watch.posture import Facts, Posture, Proof, Recovery, Snapshot, Trouble
+from services.watch.rules import looked_at
 from services.watch.samples import Reading
 
 log = logging.getLogger("desk.monitor")
@@ -102,6 +112,7 @@ def gather(ctx: Context, actor: Actor) -> Facts:
         shop_trouble = Trouble(None, _standing(shop.message), shop.hint)
     else:
         kb_empty, shop_trouble = _look_inside(ctx)
+    late, folder_trouble = _releases(ctx) if shop.state is ShopState.READY else (None, None)
     store_trouble = None
     if listed.store_error is not None:
         message, hint = listed.store_error
@@ -130,6 +141,8 @@ def gather(ctx: Context, actor: Actor) -> Facts:
         kb_empty=kb_empty,
         kb_module=ctx.settings.shop_kb_module.is_file(),
         disks=watched.disks(ctx),
+        unreached=late,
+        folder_trouble=folder_trouble,
     )
 
 
@@ -152,7 +165,7 @@ def look(ctx: Context, actor: Actor) -> tuple[Facts, Posture]:
     """
     facts, found = posture(ctx, actor)
     try:
-        alerts.observe(ctx, conditions(found))
+        alerts.observe(ctx, conditions(found), looked_at(facts))
         notify.deliver_aside(ctx)
     except SQLAlchemyError as error:
         log.warning("the alerts were not looked at: %s", error)
@@ -167,13 +180,30 @@ def evaluate(ctx: Context, actor: Actor) -> tuple[tuple[Transition, ...], Delive
     """
     require(actor, Permission.OVERVIEW_VIEW)
     jobs.reap(ctx)  # a backup that was killed has failed, and nobody said so yet
-    _facts, found = posture(ctx, actor)
-    return alerts.observe(ctx, conditions(found)), notify.deliver(ctx)
+    facts, found = posture(ctx, actor)
+    return alerts.observe(ctx, conditions(found), looked_at(facts)), notify.deliver(ctx)
 
 
 def _copy_trouble(ctx: Context) -> Trouble | None:
     found = replication.trouble(ctx)
     return Trouble(found[0], _standing(found[1]), found[2]) if found else None
+
+
+def _releases(ctx: Context) -> tuple[tuple[Trouble, ...] | None, Trouble | None]:
+    """Releases that were to be published and are not; and what is the matter with the folder."""
+    try:
+        found = unreached(ctx)
+    except DeskError as error:
+        log.warning("the releases were not looked at: %s", error)
+        return None, None
+    late, folder = [], None
+    for one in found:
+        trouble = Trouble(one.since, one.message, one.hint, one.subject)
+        if one.subject:
+            late.append(trouble)
+        else:
+            folder = trouble
+    return tuple(late), folder
 
 
 def _standing(message: str) -> str:

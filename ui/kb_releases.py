@@ -17,6 +17,7 @@ from services.knowledge.releasing.model import (
     ScheduleState,
 )
 from services.knowledge.releasing.status import Status
+from services.knowledge.releasing.unreached import NO_RUNNER
 from ui import format as form
 from ui import kb_release_list, kb_release_open, kb_release_panels
 from ui.messages import say_after_rerun, show_error
@@ -199,9 +200,7 @@ def _write_again(ctx: Context, actor: Actor) -> None:
 def _show_schedules(ctx: Context, actor: Actor) -> None:
     found = schedule.schedules(ctx, actor)
     waiting = [one for one in found if one.state is ScheduleState.WAITING]
-    failed = [one for one in found if one.state is ScheduleState.FAILED][:_ENDED]
-    newest = max((one.id for one in found if one.state is ScheduleState.DONE), default=0)
-    failed = [one for one in failed if one.id > newest]  # what came after made it good
+    failed = [one for one in found if one.needs_somebody][:_ENDED]
     if not waiting and not failed:
         return
     with st.container(border=True, key="kb_release_schedules", gap="small"):
@@ -218,10 +217,7 @@ def _show_schedule(ctx: Context, actor: Actor, one: Schedule) -> None:
             if one.problem:
                 st.caption(form.plain(one.problem))
             if one.is_overdue:
-                st.caption(
-                    "Whoever runs the server sees to it that `services/publish.py --due` runs "
-                    "every few minutes; then it is done at once."
-                )
+                st.caption(NO_RUNNER)
         if one.state is ScheduleState.WAITING and actor.may(Permission.KB_PUBLISH):
             st.button(
                 "Cancel",

@@ -41,6 +41,7 @@ def judge(facts: Facts, now: datetime) -> Posture:
         *_about_the_archive(facts),
         *_about_disks(facts),
         *_about_vectors(facts),
+        *_about_releases(facts),
         *_about_knowledge(facts),
     ]
     order = list(Tone)
@@ -310,6 +311,24 @@ def _about_disks(facts: Facts) -> list[Finding]:
         )
         for disk in facts.disks
         if disk.free_share < DISK_LOW
+    ]
+
+
+def _about_releases(facts: Facts) -> list[Finding]:
+    # No data is lost by it: whoever buys is answered as before.
+    folder = () if facts.folder_trouble is None else (("unpublished", facts.folder_trouble),)
+    late = (("release late", trouble) for trouble in facts.unreached or ())
+    return [
+        Finding(
+            code,
+            Tone.WARNING,
+            trouble.message,
+            trouble.hint,
+            trouble.at,
+            Action.SEE_RELEASES,
+            trouble.subject,
+        )
+        for code, trouble in (*late, *folder)
     ]
 
 

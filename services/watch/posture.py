@@ -34,6 +34,7 @@ class Action(enum.StrEnum):
     SEE_DISKS = "see disks"
     SEE_STORE = "see store"
     SEE_COPY = "see copy"
+    SEE_RELEASES = "see releases"
 
 
 @dataclass(frozen=True)
@@ -113,6 +114,8 @@ class Facts:
     kb_empty: bool = False
     kb_module: bool = False  # the shop has a knowledge module that can be imported
     disks: tuple[Disk, ...] = ()
+    unreached: tuple[Trouble, ...] | None = ()  # of releases, by schedule; None: not to be known
+    folder_trouble: Trouble | None = None  # the one the shop reads is not as published
 
 
 @dataclass(frozen=True)

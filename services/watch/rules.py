@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from services.watch.judging import STALE
-from services.watch.posture import Finding, Tone
+from services.watch.posture import Facts, Finding, Tone
 
 _AT_ONCE = timedelta()
 _BLINK = timedelta(minutes=10)
@@ -34,6 +34,8 @@ BACKUP_FAILED = Rule("backup.failed", "Backup failed")
 BACKUP_STALE = Rule("backup.stale", "No backup for 26 hours")
 BACKUP_NONE = Rule("backup.none", "No backup yet", hold=STALE)
 DRILL_FAILED = Rule("drill.failed", "Test restore failed")
+RELEASE_LATE = Rule("release.late", "Release not published")
+RELEASE_UNWRITTEN = Rule("release.folder", "Shop's folder not as published", hold=_BLINK)
 
 _OF_FINDINGS = {
     "failed": BACKUP_FAILED,
@@ -52,6 +54,8 @@ _OF_FINDINGS = {
     "shop": Rule("shop.trouble", "Shop's database in trouble", hold=_BLINK),
     "disk": Rule("disk.full", "Disk nearly full", linger=timedelta(hours=1)),
     "vectors": Rule("vectors.mismatch", "Vectors and products differ"),
+    "release late": RELEASE_LATE,
+    "unpublished": RELEASE_UNWRITTEN,
 }
 """Which finding of the first page is which rule; what is not here is news, not trouble."""
 
@@ -61,6 +65,14 @@ RULES = {rule.name: rule for rule in _OF_FINDINGS.values()}
 def rule_of(finding: Finding) -> Rule | None:
     """The rule that a finding is about, or None where nobody need be told."""
     return None if finding.tone is Tone.NOTE else _OF_FINDINGS.get(finding.code)
+
+
+def looked_at(facts: Facts) -> frozenset[str] | None:
+    """The rules that these facts say anything about; None where that is all of them."""
+    if facts.unreached is not None:
+        return None
+    # What can't be seen goes on: an alert does not end because the shop is away.
+    return frozenset(RULES) - {RELEASE_LATE.name, RELEASE_UNWRITTEN.name}
 
 
 def named(name: str) -> Rule:

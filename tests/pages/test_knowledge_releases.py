@@ -206,7 +206,7 @@ def test_overdue_and_failed_schedules_are_told_with_their_reason(desk):
         assert f"kb_schedule_cancel_{made.id}" not in keys(app)
         with write(desk.shop) as connection:
             failed = update(schedules_table).values(state="failed", problem="The <disk> is full.")
-            connection.execute(failed)
+            connection.execute(failed.values(ended_at=desk.now()))
         app.run()
         assert "Release 1 was not published" in said(app) and "disk\\> is full" in said(app)
 

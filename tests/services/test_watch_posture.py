@@ -167,6 +167,18 @@ CASES = [
         ["disk"],
     ),
     (
+        "a scheduled release that was not published loses nothing",
+        replace(GOOD, unreached=(trouble(1),)),
+        State.SAFE,
+        ["release late"],
+    ),
+    (
+        "nor does a folder that is not as published",
+        replace(GOOD, folder_trouble=trouble()),
+        State.SAFE,
+        ["unpublished"],
+    ),
+    (
         "an empty knowledge base with one at hand",
         replace(GOOD, kb_empty=True, kb_module=True),
         State.SAFE,

@@ -103,6 +103,7 @@ class Schedule:
     ended_at: datetime | None
     problem: str | None  # why it failed, or what is to be known of how it was done
     is_overdue: bool  # it should have been done minutes ago: is `services/publish.py --due` run?
+    needs_somebody: bool = False  # it failed, and nothing was published or scheduled since
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Select, func, insert, select, update
 
-from db.knowledge import releases
+from db.knowledge import activations, releases
 from db.knowledge import schedules as table
 from services.core import audit
 from services.core.access import Actor, ActorKind, Permission, require, system_actor
@@ -171,7 +171,16 @@ def schedules(ctx: Context, actor: Actor) -> tuple[Schedule, ...]:
             select(table).where(~is_waiting).order_by(table.c.id.desc()).limit(SHOWN)
         )
         found = (*waiting, *ended)[:SHOWN]
-    return tuple(_schedule(ctx, row) for row in found)
+        settled = settled_at(connection)
+    return tuple(_schedule(ctx, row, settled) for row in found)
+
+
+def settled_at(connection: Connection) -> datetime | None:
+    """When somebody last saw to what the shop gets: a failure before that is history."""
+    is_anew = table.c.state.in_([ScheduleState.WAITING, ScheduleState.DONE])
+    made = connection.scalar(select(func.max(activations.c.at)))
+    anew = connection.scalar(select(func.max(table.c.made_at)).where(is_anew))
+    return max((at for at in (made, anew) if at is not None), default=None)
 
 
 def run_due(ctx: Context, may_publish: MayPublish) -> tuple[Done, ...]:
@@ -284,7 +293,7 @@ def _one(ctx: Context, schedule_id: int) -> Schedule:
         return _schedule(ctx, connection.execute(query).one())
 
 
-def _schedule(ctx: Context, row: Any) -> Schedule:
+def _schedule(ctx: Context, row: Any, settled: datetime | None = None) -> Schedule:
     state = ScheduleState(row.state)
     return Schedule(
         row.id,
@@ -296,4 +305,5 @@ def _schedule(ctx: Context, row: Any) -> Schedule:
         row.ended_at,
         row.problem,
         state is ScheduleState.WAITING and ctx.now() - row.due_at > OVERDUE,
+        state is ScheduleState.FAILED and (settled is None or row.ended_at > settled),
     )
