@@ -224,8 +224,10 @@ def test_a_moment_is_a_change_a_time_or_a_release_and_all_are_the_same(ctx, shop
     assert [(one.before, one.after) for one in told.fields] == [("Two.", "One.")]
     done = rollback.roll_back(ctx, EDITOR, plans[0], typed=rollback.WORD)
     assert state(ctx) == document and done.kind == "rollback"
-    with pytest.raises(Invalid, match="history does not reach"):
+    with pytest.raises(Invalid, match="There is no release 7; nothing was changed"):
         rollback.preview(ctx, EDITOR, Moment(release=7))
+    with pytest.raises(Invalid, match="history does not reach"):
+        rollback.preview(ctx, EDITOR, Moment("another desk's"))
 
 
 def test_a_part_goes_back_alone_and_asks_for_no_word(ctx, shop):
