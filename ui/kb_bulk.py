@@ -109,7 +109,8 @@ def _open(way: str, where: str) -> None:
 
 @st.dialog("Find and replace", width="large", on_dismiss=dialogs.close)
 def _replace(part: Part, ids: tuple[int, ...]) -> None:
-    ctx, actor = _enter(_REPLACE, part)
+    ctx, actor = guard(Permission.KB_EDIT)
+    dialogs.leave_when_closed(_DIALOG, _REPLACE, part.pointer)
     left, right = st.columns(2)
     find = left.text_input("Find", key="kb_bulk_find", max_chars=bulk.MAX_FIND)
     by = right.text_input("Replace by", key="kb_bulk_by", max_chars=bulk.MAX_FIND)
@@ -134,7 +135,8 @@ def _replace(part: Part, ids: tuple[int, ...]) -> None:
 
 @st.dialog("Set a field", width="large", on_dismiss=dialogs.close)
 def _set(part: Part, ids: tuple[int, ...]) -> None:
-    ctx, actor = _enter(_SET, part)
+    ctx, actor = guard(Permission.KB_EDIT)
+    dialogs.leave_when_closed(_DIALOG, _SET, part.pointer)
     names = list(part.field_names) if part.shape is Shape.RECORDS else [TEXT]
     field = names[0]
     if len(names) > 1:
@@ -153,14 +155,16 @@ def _set(part: Part, ids: tuple[int, ...]) -> None:
 
 @st.dialog("Delete together", icon=":material/delete:", width="large", on_dismiss=dialogs.close)
 def _delete(part: Part, ids: tuple[int, ...]) -> None:
-    ctx, actor = _enter(_DELETE, part)
+    ctx, actor = guard(Permission.KB_EDIT)
+    dialogs.leave_when_closed(_DIALOG, _DELETE, part.pointer)
     st.caption("They go to the bin, from which each of them can come back.")
     _show_and_save(ctx, actor, part, ids, Remove())
 
 
 @st.dialog("Move together", icon=":material/swap_vert:", on_dismiss=dialogs.close)
 def _move(part: Part, ids: tuple[int, ...]) -> None:
-    ctx, actor = _enter(_MOVE, part)
+    ctx, actor = guard(Permission.KB_EDIT)
+    dialogs.leave_when_closed(_DIALOG, _MOVE, part.pointer)
     chosen = browsing.chosen(ctx, actor, ids)
     st.caption(
         f"{form.plural(len(chosen), 'entry', 'entries')} of {form.plain(part.title)}; they keep "
@@ -177,12 +181,6 @@ _DIALOGS: Mapping[str, Callable[[Part, tuple[int, ...]], None]] = {
     _DELETE: _delete,
     _MOVE: _move,
 }
-
-
-def _enter(way: str, part: Part) -> tuple[Context, Actor]:
-    found = guard(Permission.KB_EDIT)
-    dialogs.leave_when_closed(_DIALOG, way, part.pointer)
-    return found
 
 
 def _show_and_save(

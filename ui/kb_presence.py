@@ -15,8 +15,8 @@ from services.knowledge import entries
 from services.knowledge.drafting import presence
 from services.knowledge.drafting.presence import Someone
 from ui import format as form
-from ui import session
 from ui.kb_drafts import drafts
+from ui.session import guard
 
 _EVERY = 20
 _SELDOM = timedelta(seconds=15)
@@ -37,16 +37,14 @@ class _Told:
 def show_others(part: str, entry_id: int | None) -> None:
     """Say that this tab is here, and show who else is.
 
-    A fragment runs without the page's head: who asks, and whether they may, is asked anew.
+    It runs by itself as long as the tab is open, which is not to say that somebody is there.
 
     Args:
         part: pointer of what is open.
         entry_id: the entry that is open in full; negative for a new one.
     """
-    found = session.current(touch=False)
-    if found is None or not found.actor.may(Permission.KB_EDIT):
-        return
-    ctx, actor, server = session.context(), found.actor, drafts().server
+    ctx, actor = guard(Permission.KB_EDIT, touch=False)
+    server = drafts().server
     tab = server.draft_id
     try:
         _tell(ctx, actor, tab, part, entry_id)

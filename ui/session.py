@@ -109,9 +109,9 @@ def current(*, touch: bool = True) -> sessions.Session | None:
     return sessions.check(context(), held, touch=touch) if held else None
 
 
-def current_actor() -> Actor | None:
+def current_actor(*, touch: bool = True) -> Actor | None:
     """Who is signed in in this browser, as the control database says now."""
-    session = current()
+    session = current(touch=touch)
     return session.actor if session else None
 
 
@@ -120,13 +120,17 @@ def address() -> str:
     return st.context.ip_address or "this machine"
 
 
-def guard(permission: Permission) -> tuple[Context, Actor]:
+def guard(permission: Permission, *, touch: bool = True) -> tuple[Context, Actor]:
     """Let the page or fragment go on only for somebody who holds `permission`.
 
     Every page and every fragment calls this first: Streamlit runs both without app.py.
+
+    Args:
+        touch: note that the person was seen; not for a fragment that runs by itself as long
+            as a tab is open, or nobody who left one would ever be signed out.
     """
     take_over()
-    ctx, actor = context(), current_actor()
+    ctx, actor = context(), current_actor(touch=touch)
     if actor is None:
         show_error(Refused("Sign in to see this page.", "Open the desk's first page."))
         st.stop()
