@@ -33,7 +33,7 @@ def show_golden(ctx: Context, actor: Actor) -> None:
     may_edit = actor.may(Permission.KB_EDIT)
     with st.container(horizontal=True, vertical_alignment="bottom", gap="small", key="kb_golden"):
         with st.container(width="stretch", gap=None):
-            st.subheader("Golden questions", anchor=False)
+            st.header("Golden questions", anchor=False)
             st.caption(_summary(found))
         if found.questions:
             st.download_button(

@@ -25,7 +25,7 @@ def show_list(ctx: Context, actor: Actor, found: Status) -> None:
     held = releases.recent(ctx, actor, page=page)
     if not held.total:
         return
-    st.subheader("All releases", anchor=False)
+    st.header("All releases", anchor=False)
     left, right = st.columns([3, 2], gap="medium")
     with left, st.container(key="list_of_releases"):
         chosen = _table(ctx, held.releases, page)

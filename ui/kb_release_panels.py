@@ -10,6 +10,7 @@ import streamlit as st
 
 from services.core.access import Actor
 from services.core.context import Context
+from services.core.doors import Watcher
 from services.core.errors import Conflict, DeskError
 from services.knowledge import history, trying
 from services.knowledge.history import EntryChange
@@ -29,6 +30,7 @@ from ui.kb_release_diff import name_of
 from ui.kb_release_open import NOTES, OVER, REASON, Panel, close, open_compare
 from ui.kb_release_when import choose_when
 from ui.messages import say_after_rerun, show_error, show_problem
+from ui.progress import to_the_end
 
 IMPORT = "Import the hand edits"
 
@@ -102,7 +104,7 @@ def _again_button(panel: Panel) -> None:
 def _show_compare(ctx: Context, panel: Panel, seen: Comparison) -> None:
     before, after = name_of(panel.before, saved=False), name_of(panel.after, saved=True)
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
-        st.subheader(f"From {before} to {after}", anchor=False, width="stretch")
+        st.header(f"From {before} to {after}", anchor=False, width="stretch")
         if panel.before is not None and panel.after is not None:
             st.button(
                 "Swap",
@@ -124,7 +126,7 @@ def _show_compare(ctx: Context, panel: Panel, seen: Comparison) -> None:
 
 def _show_publish(ctx: Context, actor: Actor, panel: Panel, plan: ReleasePlan) -> None:
     seen = plan.comparison
-    st.subheader(f"Publish release {plan.number}", anchor=False)
+    st.header(f"Publish release {plan.number}", anchor=False)
     if plan.is_empty:
         st.info(
             f"Release {seen.before} is current and says all that is saved.",
@@ -193,7 +195,9 @@ def _publish_form(ctx: Context, actor: Actor, panel: Panel, plan: ReleasePlan) -
             _do(
                 panel,
                 f"Publishing release {plan.number}",
-                lambda: releases.publish(ctx, actor, plan, notes, over_hand_edits=over),
+                lambda watcher: releases.publish(
+                    ctx, actor, plan, notes, over_hand_edits=over, watcher=watcher
+                ),
             )
 
 
@@ -243,14 +247,15 @@ def _schedule(
     st.rerun()
 
 
-def _do(panel: Panel, told: str, act: Callable[[], Activation]) -> None:
+def _do(panel: Panel, told: str, act: Callable[[Watcher], Activation]) -> None:
     """Publish once: a click that comes while it runs finds it done."""
     if panel.done is None:
+
+        def work(watcher: Watcher) -> None:
+            panel.done = act(watcher)
+
         try:
-            with st.spinner(f"{told}: writing the files, and committing where it is a checkout"):
-                # Nothing of the page may come between the act and this: a second click would
-                # stop the run there, and publish again.
-                panel.done = act()
+            to_the_end(told, work)
         except Conflict as error:
             panel.moved = error
             st.rerun()
@@ -258,6 +263,8 @@ def _do(panel: Panel, told: str, act: Callable[[], Activation]) -> None:
             show_error(error)
             return
     done = panel.done
+    if done is None:
+        return
     close()
     say_after_rerun(*_said(done))
     st.rerun()
@@ -320,7 +327,7 @@ def import_button(
 
 
 def _show_again(ctx: Context, actor: Actor, panel: Panel, number: int) -> None:
-    st.subheader(f"Make release {number} current", anchor=False)
+    st.header(f"Make release {number} current", anchor=False)
     changes, form_column = st.columns([3, 2], gap="large")
     with form_column, st.container(border=True, key="kb_release_form"):
         st.caption(
@@ -365,5 +372,7 @@ def _again_form(ctx: Context, actor: Actor, panel: Panel, number: int) -> None:
         _do(
             panel,
             f"Making release {number} current",
-            lambda: activating.make_current(ctx, actor, number, reason, over_hand_edits=over),
+            lambda watcher: activating.make_current(
+                ctx, actor, number, reason, over_hand_edits=over, watcher=watcher
+            ),
         )

@@ -19,12 +19,16 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from services import backup, drill, monitor, retention
-from services.core.access import system_actor
-from services.core.context import open_context
+from services.core.access import Actor, command_line_actor, system_actor
+from services.core.context import Context, open_context
 from services.core.errors import DeskError
 from services.core.loading import load_settings
 from services.core.settings import PROJECT_ROOT
+from services.knowledge import entries
+from services.knowledge.changes import Add, Edit, save
 from services.knowledge.exchange import applying
+from services.knowledge.quality.texts import COLOURS, FABRICS
+from services.knowledge.releasing import golden, releases
 from services.shop.attach import attach
 from tests.e2e import access, shop
 from tests.e2e.conftest import (
@@ -45,6 +49,8 @@ DAYS = 34 if KEEP else 5
 PINNED = 1
 ORDERS_A_DAY = 7
 BUCKET = "insightshop-backups"
+PUBLISHED = "utils"
+"""The shop's own folder, from which it reads its knowledge base."""
 PAGES = (
     "Overview",
     "Entries",
@@ -55,6 +61,8 @@ PAGES = (
     "Accounts",
     "Audit log",
 )
+VIEWS = ("history", "bin", "quality", "try", "releases", "transfer")
+"""Of the knowledge base, beside its sections."""
 
 
 def make_history(home: Path, root: Path, store: dict[str, Any]) -> None:
@@ -64,12 +72,19 @@ def make_history(home: Path, root: Path, store: dict[str, Any]) -> None:
     last = now.replace(hour=2, minute=0, second=0, microsecond=0)
     # Nothing may lie in the future: shortly after midnight the last night is yesterday's.
     start = last - timedelta(days=DAYS + (last > now))
-    settings = load_settings(env_file=home / "none.env", desk_home=home, shop_root=root, **store)
+    settings = load_settings(
+        env_file=home / "none.env",
+        desk_home=home,
+        shop_root=root,
+        kb_publish_dir=PUBLISHED,
+        **store,
+    )
     ctx = open_context(settings)
     attach(ctx)
     module = settings.shop_kb_module
     plan = applying.preview(ctx, system_actor("setup"), module.name, module.read_bytes())
     applying.apply_import(ctx, system_actor("setup"), plan, reason="First import")
+    make_releases(ctx, start)
     vectors, aside = root / "vector_db", root / "vector_db.aside"
     vectors.rename(aside)  # reading them out takes longer than all the rest
     database = root / "instance" / "insightshop.db"
@@ -93,6 +108,31 @@ def make_history(home: Path, root: Path, store: dict[str, Any]) -> None:
                 retention.pin(today, system_actor("setup"), made["snapshot"], "Before the move")
         monitor.sample(today, system_actor("cron"))
     ctx.close()
+
+
+def make_releases(ctx: Context, start: datetime) -> None:
+    """Two releases of the knowledge base, questions that are always asked, and later edits."""
+    first, second = (
+        dataclasses.replace(ctx, clock=lambda at=start + timedelta(days=day, hours=9): at)
+        for day in (1, 3)
+    )
+    mia, jonas = command_line_actor("Mia Moreau"), command_line_actor("Jonas Berg")
+    for question in ("navy", "silk blouse", "job interview", "black tie"):
+        golden.add(first, mia, question, "")
+    releases.publish(first, mia, releases.preview(first, mia), "What the shop knew until now")
+    write(second, mia, COLOURS, "navy", text=" Gold buttons suit it.")
+    save(second, mia, [Add(COLOURS, "teal", {"text": "Sand, cream and a little gold."})], "Spring")
+    releases.publish(second, mia, releases.preview(second, mia), "Teal is new, navy gets gold")
+    write(ctx, jonas, COLOURS, "navy", text=" Keep brown shoes for the day.")
+    write(ctx, mia, FABRICS, "silk", care=" Never wring it.")
+
+
+def write(ctx: Context, actor: Actor, part: str, key: str, **more: str) -> None:
+    """Add words to the cells of an entry."""
+    found = next(one for one in entries.page(ctx, actor, part).entries if one.key == key)
+    before = {name: found.cells[name] for name in more}
+    after = {name: before[name] + words for name, words in more.items()}
+    save(ctx, actor, [Edit(found.id, found.version, before, after)], "What customers asked")
 
 
 def take_orders(root: Path, at: datetime) -> None:
@@ -135,7 +175,8 @@ def seasoned(
     store = rclone_server.settings(BUCKET)
     make_history(home / "desk", root, store)
     variables = {name.upper(): str(value) for name, value in store.items()}
-    desk = Desk(home / "desk", {"SHOP_ROOT": str(root), "APP_ENV": "production", **variables})
+    variables |= {"SHOP_ROOT": str(root), "KB_PUBLISH_DIR": PUBLISHED, "APP_ENV": "production"}
+    desk = Desk(home / "desk", variables)
     desk.start()
     context = new_context(browser)
     page = context.new_page()
@@ -187,6 +228,16 @@ def test_the_main_pages_are_shown_whole(seasoned: Seasoned, browser: Browser, sc
         expect(days.get_by_text("pinned", exact=True)).to_be_visible()
         picture(shown, f"retention{suffix}")
 
+        shown.goto(f"{seasoned.url}/knowledge?view=releases")
+        click(shown, "kb_release_publish")
+        expect(shown.locator("ins:visible", has_text="brown shoes").first).to_be_visible()
+        picture(shown, f"publish{suffix}")
+
+        shown.goto(f"{seasoned.url}/knowledge?view=try")
+        click(shown, "kb_try_navy")
+        expect(shown.locator("ins:visible", has_text="brown shoes").first).to_be_visible()
+        picture(shown, f"try{suffix}")
+
 
 def test_every_page_is_named_in_order_and_worked_without_a_mouse(
     seasoned: Seasoned, browser: Browser
@@ -195,6 +246,11 @@ def test_every_page_is_named_in_order_and_worked_without_a_mouse(
         for title in PAGES:
             open_page(shown, title)
             hear(shown, title)
+        for view in VIEWS:
+            shown.goto(f"{seasoned.url}/knowledge?view={view}")
+            hear(shown, f"the knowledge base, {view}")
+        shown.goto(f"{seasoned.url}/knowledge?section=fabric_guide")
+        hear(shown, "a section of the knowledge base")
         open_page(shown, "Backups")
         shown.locator(".st-key-state").get_by_role("radio", name="All").focus()
         shown.keyboard.press("ArrowRight")
