@@ -14,6 +14,8 @@ if __name__ == "__main__":
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 import argparse
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from services.core import terminal
@@ -26,7 +28,6 @@ from services.knowledge.releasing.model import (
     Comparison,
     Folder,
     FolderState,
-    ReleasePlan,
     ScheduleState,
 )
 from services.people import accounts
@@ -101,24 +102,23 @@ def _command(ctx: Context, options: argparse.Namespace, answer: dict[str, Any]) 
     actor = command_line_actor()
     if options.notes is not None:
         plan = releases.preview(ctx, actor)
-        return _activated(_publish(ctx, actor, plan, options), options, answer)
-    if options.again is not None:
-        made = activating.make_current(
-            ctx, actor, options.again, options.reason, over_hand_edits=options.over_hand_edits
+        return _activate(
+            partial(releases.publish, ctx, actor, plan, options.notes), options, answer
         )
-        return _activated(made, options, answer)
+    if options.again is not None:
+        again = partial(activating.make_current, ctx, actor, options.again, options.reason)
+        return _activate(again, options, answer)
     if options.write:
-        made = activating.write_again(ctx, actor, over_hand_edits=options.over_hand_edits)
-        return _activated(made, options, answer)
+        return _activate(partial(activating.write_again, ctx, actor), options, answer)
     return _status(ctx, options, answer)
 
 
-def _publish(
-    ctx: Context, actor: Actor, plan: ReleasePlan, options: argparse.Namespace
-) -> Activation:
-    return releases.publish(
-        ctx, actor, plan, options.notes, over_hand_edits=options.over_hand_edits
-    )
+def _activate(
+    act: Callable[..., Activation], options: argparse.Namespace, answer: dict[str, Any]
+) -> int:
+    with terminal.bar() as watcher:
+        made = act(over_hand_edits=options.over_hand_edits, watcher=watcher)
+    return _activated(made, options, answer)
 
 
 def _activated(made: Activation, options: argparse.Namespace, answer: dict[str, Any]) -> int:

@@ -6,6 +6,7 @@ import streamlit as st
 
 from services.core.access import Actor, Permission
 from services.core.context import Context
+from services.core.doors import Watcher
 from services.core.errors import DeskError
 from services.knowledge.releasing import activating, releases, schedule, standing, status
 from services.knowledge.releasing.model import (
@@ -21,6 +22,7 @@ from services.knowledge.releasing.unreached import NO_RUNNER
 from ui import format as form
 from ui import kb_release_list, kb_release_open, kb_release_panels
 from ui.messages import say_after_rerun, show_error
+from ui.progress import to_the_end
 
 _ENDED = 3
 
@@ -181,12 +183,17 @@ def _folder_step(ctx: Context, actor: Actor, folder: Folder, found: Status) -> N
 
 
 def _write_again(ctx: Context, actor: Actor) -> None:
+    made: list[Activation] = []
+
+    def work(watcher: Watcher) -> None:
+        made.append(activating.write_again(ctx, actor, watcher=watcher))
+
     try:
-        with st.spinner("Writing the release for the shop"):
-            done = activating.write_again(ctx, actor)
+        to_the_end("Writing the release for the shop", work)
     except DeskError as error:
         show_error(error)
         return
+    done = made[0]
     if done.problem:
         say_after_rerun(f"It could not be written: {done.problem}", ":material/warning:")
     else:

@@ -16,6 +16,7 @@ from services import backup
 from services.core import jobs
 from services.core.access import Actor, Permission
 from services.core.context import Context
+from services.core.doors import Watcher
 from services.core.errors import Busy
 from services.core.jobs import Job, JobState
 from ui.format import age, duration, plain, with_times
@@ -76,6 +77,37 @@ def watched(text: str) -> Iterator[Callable[[str, float | None], None]]:
         yield watch
     finally:
         bar.empty()
+
+
+def to_the_end(text: str, work: Callable[[Watcher], None]) -> None:
+    """Work that one waits for on the page, and that another click or a browser that goes away
+    must not cut off half way: the run ends there only when all is done.
+
+    Args:
+        work: gets what tells each step; keeps what came of it before it returns.
+    """
+    bar = st.progress(0.0, text=text)
+    stopped: list[BaseException] = []
+
+    def watch(step: str, fraction: float | None) -> None:
+        if stopped:
+            return
+        try:
+            bar.progress(_share(fraction), text=f"{plain(text)}: {plain(_inside(step))}")
+        except BaseException as stop:  # the page is to run again, or nobody looks any more
+            stopped.append(stop)
+
+    try:
+        work(watch)
+    finally:
+        if not stopped:
+            bar.empty()
+    if stopped:
+        raise stopped[0]
+
+
+def _inside(step: str) -> str:
+    return step[:1].lower() + step[1:]
 
 
 def _share(fraction: float | None) -> float:

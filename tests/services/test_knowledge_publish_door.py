@@ -71,6 +71,16 @@ def test_the_command_publishes_lists_compares_and_goes_back(ctx, shop, editor, p
     assert "Release 1 is current." in door("--status")[1]
 
 
+def test_a_terminal_shows_the_steps_and_nothing_else_does(ctx, shop, place, door, monkeypatch):
+    load(ctx)
+    assert door("--notes", "From cron")[2] == ""
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    shown = door("--again", "1", "--reason", "x")[2]
+    assert "Reading release 1" in shown and "is current already" in shown
+    (place / MODULE).unlink()
+    assert "Putting the files in their place" in door("--write")[2]
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "said"),
     [

@@ -19,6 +19,7 @@ from services.core import audit
 from services.core.access import Actor, Permission, require, system_actor
 from services.core.context import Context
 from services.core.databases import read_shop, write_shop
+from services.core.doors import Watcher, unwatched
 from services.core.errors import Busy, Conflict, DeskError, Invalid, Transient
 from services.knowledge.relay import relay
 from services.knowledge.releasing import archive, git
@@ -37,9 +38,14 @@ from services.knowledge.releasing.folder import replace as put_in_place
 from services.knowledge.releasing.model import Activation, Folder, FolderState
 from services.knowledge.releasing.published import current_release
 from services.knowledge.releasing.standing import judge
-from services.knowledge.validation import MAX_REASON, text_problem
+from services.knowledge.releasing.words import sound_words
 
 log = logging.getLogger("desk")
+
+_STAGING = ("Writing the files beside those the shop reads", 0.3)
+_WRITING_DOWN = ("Writing down that it is current", 0.6)
+_PLACING = ("Putting the files in their place", 0.8)
+_COMMITTING = ("Committing them", 0.9)
 
 
 @dataclass(frozen=True)
@@ -51,39 +57,21 @@ class Wanted:
     members: Sequence[Member]
 
 
-def sound_words(words: str, what: str, done: str) -> str:
-    """Notes or a reason as they are kept.
-
-    Args:
-        what: `notes` or `reason`.
-        done: what did not happen without them.
-
-    Raises:
-        Invalid: they are missing, too long, or hold what can't be shown.
-    """
-    words = words.strip()
-    if not words:
-        raise Invalid(
-            f"The {what} of a release can't be empty; nothing was {done}.",
-            "Say in a sentence what is new, for whoever looks at the list of releases.",
-        )
-    if len(words) > MAX_REASON or text_problem(words):
-        raise Invalid(
-            f"The {what} can't be kept: at most {MAX_REASON} characters, without control "
-            f"characters. Nothing was {done}.",
-            "Shorten it.",
-        )
-    return words
-
-
 def make_current(
-    ctx: Context, actor: Actor, number: int, reason: str, *, over_hand_edits: bool = False
+    ctx: Context,
+    actor: Actor,
+    number: int,
+    reason: str,
+    *,
+    over_hand_edits: bool = False,
+    watcher: Watcher = unwatched,
 ) -> Activation:
     """Make a release current again, and write it for the shop. What is saved stays as it is.
 
     Args:
         reason: why; required.
         over_hand_edits: replace what somebody changed by hand in the folder.
+        watcher: called with every step before it is done; it must not raise.
 
     Raises:
         Denied: without `kb.publish`.
@@ -93,6 +81,7 @@ def make_current(
     """
     require(actor, Permission.KB_PUBLISH)
     reason = sound_words(reason, "reason", "changed")
+    watcher(f"Reading release {number}", 0.0)
     wanted = wanted_release(ctx, number)
 
     def record(connection: Connection) -> int:
@@ -103,7 +92,7 @@ def make_current(
             )
         return number
 
-    return activate(ctx, actor, wanted, record, reason, over=over_hand_edits)
+    return activate(ctx, actor, wanted, record, reason, over=over_hand_edits, watcher=watcher)
 
 
 def wanted_release(ctx: Context, number: int) -> Wanted:
@@ -132,6 +121,7 @@ def activate(
     reason: str,
     *,
     over: bool = False,
+    watcher: Watcher = unwatched,
 ) -> Activation:
     """Make a release current, for a caller who asked whether `by` may.
 
@@ -142,6 +132,7 @@ def activate(
         record: called in the transaction; makes the release if it is new, gives its number,
             or raises what speaks against it.
         over: replace what was changed by hand.
+        watcher: called with every step before it is done; it must not raise.
 
     Raises:
         Conflict: the folder was changed by hand; nothing was changed.
@@ -150,17 +141,20 @@ def activate(
     """
     path = ctx.settings.publish_dir
     if path is None:
+        watcher(*_WRITING_DOWN)
         made = _write_down(ctx, by, wanted, record, reason)
         relay(ctx)
         return _one(ctx, made)
+    watcher(*_STAGING)
     with held(path, ctx.settings.instance_dir):
         seen, contents = _looked_at(ctx, path)
         reason += _require_writable(seen, over=over)
         staged = stage(path, contents, wanted.data, wanted.document)
         try:
+            watcher(*_WRITING_DOWN)
             made = _write_down(ctx, by, wanted, record, reason)
             relay(ctx)
-            return _bring(ctx, by, staged, made)
+            return _bring(ctx, by, staged, made, watcher)
         finally:
             discard(staged)
 
@@ -210,7 +204,13 @@ def _write_down(
 # --- the folder ---
 
 
-def write_again(ctx: Context, actor: Actor, *, over_hand_edits: bool = False) -> Activation:
+def write_again(
+    ctx: Context,
+    actor: Actor,
+    *,
+    over_hand_edits: bool = False,
+    watcher: Watcher = unwatched,
+) -> Activation:
     """Write the current release for the shop, where the folder does not hold it.
 
     Raises:
@@ -229,10 +229,13 @@ def write_again(ctx: Context, actor: Actor, *, over_hand_edits: bool = False) ->
     with read_shop(ctx) as connection:
         if current_release(connection) is None:
             raise Invalid("There is no release yet; nothing was written.", "Publish one.")
-    return _write_newest(ctx, actor, path, over=over_hand_edits)
+    return _write_newest(ctx, actor, path, over=over_hand_edits, watcher=watcher)
 
 
-def _write_newest(ctx: Context, by: Actor, path: Path, *, over: bool = False) -> Activation:
+def _write_newest(
+    ctx: Context, by: Actor, path: Path, *, over: bool = False, watcher: Watcher = unwatched
+) -> Activation:
+    watcher(*_STAGING)
     with held(path, ctx.settings.instance_dir):
         seen, contents = _looked_at(ctx, path)
         added = _require_writable(seen, over=over)
@@ -247,7 +250,7 @@ def _write_newest(ctx: Context, by: Actor, path: Path, *, over: bool = False) ->
                 values = update(activations).where(activations.c.id == row.id)
                 connection.execute(values.values(reason=row.reason + added))
         try:
-            return _bring(ctx, by, staged, row.id)
+            return _bring(ctx, by, staged, row.id, watcher)
         finally:
             discard(staged)
 
@@ -286,14 +289,16 @@ def _newest() -> Any:
     return select(activations).order_by(activations.c.id.desc()).limit(1)
 
 
-def _bring(ctx: Context, by: Actor, staged: Staged, made: int) -> Activation:
+def _bring(ctx: Context, by: Actor, staged: Staged, made: int, watcher: Watcher) -> Activation:
     """Put the files in place, commit them, and write down what came of it. Never raises."""
     values: dict[str, Any] = {"folder": str(staged.folder), "problem": None}
     try:
+        watcher(*_PLACING)
         put_in_place(staged)
         values |= {"written_at": ctx.now(), "files": dict(staged.files)}
         checkout = git.find(staged.folder)
         if checkout is not None:
+            watcher(*_COMMITTING)
             done = git.commit(checkout, NAMES, _message(ctx, made))
             values |= {"commit_id": done.commit, "tag": done.tag}
     except DeskError as error:

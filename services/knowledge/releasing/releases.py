@@ -15,10 +15,11 @@ from services.core import audit
 from services.core.access import Actor, Permission, require
 from services.core.context import Context
 from services.core.databases import read_shop
+from services.core.doors import Watcher, unwatched
 from services.core.errors import Conflict, Invalid
 from services.knowledge.exchange.exporting import Export
 from services.knowledge.releasing import archive, golden
-from services.knowledge.releasing.activating import Wanted, activate, activation_of, sound_words
+from services.knowledge.releasing.activating import Wanted, activate, activation_of
 from services.knowledge.releasing.archive import Frozen, freeze, packed, packed_members
 from services.knowledge.releasing.comparing import Difference, comparison, difference
 from services.knowledge.releasing.model import (
@@ -30,6 +31,7 @@ from services.knowledge.releasing.model import (
 )
 from services.knowledge.releasing.published import current_release
 from services.knowledge.releasing.standing import standing
+from services.knowledge.releasing.words import sound_words
 from services.knowledge.state import once_a_revision, revision
 from services.knowledge.writing import to_module
 
@@ -61,6 +63,7 @@ def publish(
     *,
     again: bool = False,
     over_hand_edits: bool = False,
+    watcher: Watcher = unwatched,
 ) -> Activation:
     """Make a release of what the plan saw, make it current, and write it for the shop.
 
@@ -69,6 +72,7 @@ def publish(
         again: also when the current release says all of this already.
         over_hand_edits: replace what somebody changed by hand in the folder: the person saw
             it and said so.
+        watcher: called with every step before it is done; it must not raise.
 
     Returns:
         The activation; its `problem` says why the folder does not hold it yet, if so.
@@ -87,6 +91,7 @@ def publish(
             "There is nothing to publish: the current release says all of this already.",
             "Save a change first, or make another release current.",
         )
+    watcher("Freezing what is saved", 0.0)
     draft = drafted(ctx, plan)
 
     def record(connection: Connection) -> int:
@@ -95,7 +100,7 @@ def publish(
 
     frozen = draft.frozen
     wanted = Wanted(frozen.data, frozen.document, frozen.members)
-    return activate(ctx, actor, wanted, record, notes, over=over_hand_edits)
+    return activate(ctx, actor, wanted, record, notes, over=over_hand_edits, watcher=watcher)
 
 
 def require_unmoved(connection: Connection, plan: ReleasePlan) -> None:

@@ -18,12 +18,12 @@ from services.core.databases import read_shop, write_shop
 from services.core.errors import Busy, Conflict, DeskError, Invalid, Transient
 from services.knowledge.releasing.activating import (
     activate,
-    sound_words,
     wanted_release,
 )
 from services.knowledge.releasing.model import Activation, ReleasePlan, Schedule, ScheduleState
 from services.knowledge.releasing.published import current_release
 from services.knowledge.releasing.releases import add_release, drafted, require_unmoved
+from services.knowledge.releasing.words import sound_words
 
 OVERDUE = timedelta(minutes=15)
 """Runners come every five minutes: later than this, none does."""
