@@ -168,6 +168,7 @@ class Drafts:
                     dict(draft.cells),
                     base.key if renamed else None,
                     draft.key if renamed else None,
+                    base,
                 )
             )
         made += [

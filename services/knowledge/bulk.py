@@ -92,6 +92,7 @@ class Plan:
                 one.entry.version,
                 {name: one.entry.cells.get(name, "") for name in one.after},
                 dict(one.after),
+                seen=one.entry,
             )
             for one in self.planned
         ]

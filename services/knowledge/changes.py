@@ -13,7 +13,7 @@ from typing import Literal
 
 from sqlalchemy import Connection, select
 
-from db.knowledge import change_sets, changes, content_digest, kept_skeleton
+from db.knowledge import change_sets, changes, content_digest
 from db.knowledge import entries as table
 from services.core.access import Actor, Permission, require
 from services.core.context import Context
@@ -24,6 +24,7 @@ from services.knowledge.entries import TEXT, Entry, by_id
 from services.knowledge.ledger import ChangeSet, Ledger
 from services.knowledge.relay import relay
 from services.knowledge.sections import Part, Shape, part_at, part_of_entry, path_of, pointer
+from services.knowledge.twins import Twins
 from services.knowledge.validation import (
     KEY,
     MAX_POINTER,
@@ -32,7 +33,6 @@ from services.knowledge.validation import (
     Problem,
     cell_problems,
     key_problem,
-    skeleton,
     text_problem,
 )
 
@@ -60,6 +60,7 @@ class Edit:
     after: Mapping[str, str] = field(default_factory=dict)
     key_before: str | None = None
     key_after: str | None = None
+    seen: Entry | None = None  # all of it, as the person saw it: tells what others changed
 
 
 @dataclass(frozen=True)
@@ -174,15 +175,14 @@ class _Desk:
                 "Reload the page and make the change again.",
             )
         self._now = by_id(connection, ids, lock=True)
+        self._twins = self._read_twins()
         self._ledger = Ledger(connection)
         self._problems: list[Problem] = []
         self._clashes: list[Clash] = []
-        self._taken: dict[str, dict[str, set[str]]] = {}
         self.notes: list[str] = []
 
     def weigh(self) -> Ledger:
         """Check every edit; the ledger holds what is to be written."""
-        self._read_twins()
         for edit in self._edits:
             if isinstance(edit, Delete):
                 self._delete(edit)
@@ -203,31 +203,20 @@ class _Desk:
             )
         return self._ledger
 
-    def _read_twins(self) -> None:
-        """Keys of the touched sections that are like one that this save brings.
-
-        By skeleton, so that v_neck is seen to be v-neck; only those, for a section may have
-        a hundred thousand.
-        """
+    def _read_twins(self) -> Twins:
         wanted: dict[str, list[str]] = {}
+        renamed: list[Entry] = []
         for edit in self._edits:
             if isinstance(edit, Add):
                 wanted.setdefault(edit.section, []).append(edit.key)
             elif isinstance(edit, Edit) and edit.key_after and edit.entry_id in self._now:
-                section = self._now[edit.entry_id].section
-                wanted.setdefault(section, []).append(edit.key_after)
-        for section, keys in wanted.items():
-            self._taken[section] = {}
-            sound = sorted({kept_skeleton(key) for key in keys if not key_problem(None, key)})
-            inside = select(table.c.key).where(table.c.section == section)
-            for start in range(0, len(sound), 500):
-                alike = inside.where(table.c.skeleton.in_(sound[start : start + 500]))
-                for key in self._connection.scalars(alike):
-                    self._take(section, key)
-        for edit in self._edits:
+                renamed.append(self._now[edit.entry_id])
+                wanted.setdefault(renamed[-1].section, []).append(edit.key_after)
+        twins = Twins(self._connection, wanted)
+        for entry in renamed:
             # Keys that are given up in this save are free in it: two entries may swap theirs.
-            if isinstance(edit, Edit) and edit.key_after and edit.entry_id in self._now:
-                self._free(self._now[edit.entry_id])
+            twins.free(entry.section, entry.key)
+        return twins
 
     def _delete(self, edit: Delete) -> None:
         entry = self._now.get(edit.entry_id)
@@ -243,7 +232,7 @@ class _Desk:
             self._clashes.append(replace(mine, theirs=theirs, who=who, at=at))
         else:
             self._ledger.delete(entry)
-            self._free(entry)
+            self._twins.free(entry.section, entry.key)
 
     def _edit(self, edit: Edit) -> None:
         entry = self._now.get(edit.entry_id)
@@ -257,6 +246,10 @@ class _Desk:
         key = self._new_key(entry, edit)
         if not after and key == entry.key:
             return
+        if _says_else(entry, edit):
+            self.notes.append(
+                f"{entry.key}: merged with what {entry.updated_by} changed in the meantime."
+            )
         cells = {**entry.cells, **after}
         part = part_of_entry(entry.section, entry.key)
         allowed = frozenset(entry.cells) | frozenset(part.field_names if part else ())
@@ -267,9 +260,8 @@ class _Desk:
             self._ledger.edit(entry, replace(entry.row, key=key, body=body))
 
     def _merged(self, entry: Entry, edit: Edit) -> dict[str, str]:
-        """The cells to write; clashes and merges are noted on the way."""
+        """The cells to write; clashes are noted on the way."""
         after: dict[str, str] = {}
-        theirs_too = entry.version != edit.version
         for name, mine in edit.after.items():
             base, theirs = edit.before.get(name), entry.cells.get(name)
             if mine == theirs or (mine == "" and theirs is None):
@@ -279,17 +271,13 @@ class _Desk:
                 self._clash(entry, name, base, theirs, mine)
                 continue
             after[name] = mine
-        if theirs_too and after:
-            self.notes.append(
-                f"{entry.key}: merged with what {entry.updated_by} changed in the meantime."
-            )
         return after
 
     def _new_key(self, entry: Entry, edit: Edit) -> str:
         mine = edit.key_after
         if mine is None or mine == entry.key:
             if mine is not None:
-                self._take(entry.section, entry.key)
+                self._twins.take(entry.section, entry.key)
             return entry.key
         if edit.key_before != entry.key:
             self._clash(entry, KEY, edit.key_before, entry.key, mine)
@@ -298,11 +286,11 @@ class _Desk:
         if part is not None and part.shape is Shape.TEXT:
             self._say(entry.id, entry, KEY, "The shop reads this text by its name; it stays.")
             return entry.key
-        problem = key_problem(part, mine) or self._near(entry.section, mine)
+        problem = key_problem(part, mine) or self._twins.problem(entry.section, mine)
         if problem:
             self._say(entry.id, entry, KEY, problem)
             return entry.key
-        self._take(entry.section, mine)
+        self._twins.take(entry.section, mine)
         return mine
 
     def _add(self, edit: Add) -> None:
@@ -317,7 +305,7 @@ class _Desk:
             if self._says_already(edit, kind, part):
                 self.notes.append(f"{key} was already there, word for word.")
                 return
-            if problem := self._near(edit.section, key):
+            if problem := self._twins.problem(edit.section, key):
                 self._problems.append(Problem(edit.ref, edit.section, key, KEY, problem))
         names = part.field_names if part is not None and kind is Kind.RECORD else (TEXT,)
         cells = {name: edit.cells.get(name, "") for name in names}
@@ -330,7 +318,7 @@ class _Desk:
         self._problems += found
         if found or self._problems:
             return
-        self._take(edit.section, key)
+        self._twins.take(edit.section, key)
         self._ledger.ensure_holders(edit.section)
         body = cells if kind is Kind.RECORD else cells[TEXT]
         position = self._ledger.place_for(edit.section, key)
@@ -338,7 +326,7 @@ class _Desk:
 
     def _says_already(self, edit: Add, kind: Kind, part: Part | None) -> bool:
         """Whether this very entry stands: it was saved from another tab, or asked for twice."""
-        if edit.key not in self._taken[edit.section].get(skeleton(edit.key), set()):
+        if not self._twins.has(edit.section, edit.key):
             return False
         names = part.field_names if part is not None and kind is Kind.RECORD else (TEXT,)
         cells = {**dict.fromkeys(names, ""), **edit.cells}
@@ -367,23 +355,6 @@ class _Desk:
             )
         return part_at(section)
 
-    def _free(self, entry: Entry) -> None:
-        self._taken.get(entry.section, {}).get(skeleton(entry.key), set()).discard(entry.key)
-
-    def _take(self, section: str, key: str) -> None:
-        self._taken[section].setdefault(skeleton(key), set()).add(key)
-
-    def _near(self, section: str, key: str) -> str:
-        others = self._taken[section].get(skeleton(key))
-        if not others:
-            return ""
-        if key in others:
-            return f"There is already an entry {key} in this section. Edit that one instead."
-        return (
-            f"{key} differs from {min(others)}, which is already there, only by case, accents or "
-            "how words are joined. Edit that one, or choose another key."
-        )
-
     def _gone(self, edit: Edit) -> None:
         query = (
             select(changes.c.key, changes.c.section, change_sets.c.author, change_sets.c.at)
@@ -406,19 +377,17 @@ class _Desk:
     def _clash(
         self, entry: Entry, name: str, base: str | None, theirs: str | None, mine: str
     ) -> None:
+        who, at = entry.updated_by, entry.updated_at
         self._clashes.append(
-            Clash(
-                entry.id,
-                entry.section,
-                entry.key,
-                name,
-                base,
-                theirs,
-                mine,
-                entry.updated_by,
-                entry.updated_at,
-            )
+            Clash(entry.id, entry.section, entry.key, name, base, theirs, mine, who, at)
         )
 
     def _say(self, ref: int, entry: Entry, name: str, message: str) -> None:
         self._problems.append(Problem(ref, entry.section, entry.key, name, message))
+
+
+def _says_else(entry: Entry, edit: Edit) -> bool:
+    """Whether others changed what the person saw: a move counts up the version, and no more."""
+    if edit.seen is None:
+        return entry.version != edit.version
+    return (entry.key, entry.cells) != (edit.seen.key, edit.seen.cells)

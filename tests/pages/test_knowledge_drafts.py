@@ -13,7 +13,7 @@ import streamlit as st
 
 from services.core.access import system_actor
 from services.core.context import Context
-from services.knowledge import changes, entries
+from services.knowledge import changes, entries, moving
 from services.knowledge.changes import Add, Delete, Edit
 from services.knowledge.drafting import keeping, offering
 from tests.conftest import database_file
@@ -187,6 +187,15 @@ def test_two_people_who_change_different_cells_both_get_what_they_wrote(ctx):
     now = entry(ctx, "linen", FABRICS).cells
     assert (now["care"], now["description"]) == ("Washed often.", "Airy.")
     assert "merged with what" in two.said
+
+
+def test_an_entry_that_was_only_moved_meanwhile_is_saved_without_a_word_of_a_merge(ctx):
+    tab = typed(ctx)
+    moving.step(ctx, _editor(), {entry(ctx).id: entry(ctx).version}, moving.Step.END)
+    tab.run()
+    assert "changed this" not in tab.said
+    tab.click("kb_save")
+    assert entry(ctx).body == "Navy, typed." and "merged with" not in tab.said
 
 
 def test_two_people_who_change_the_same_text_are_shown_both_and_a_text_of_both(ctx):

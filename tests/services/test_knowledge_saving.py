@@ -10,7 +10,7 @@ import pytest
 
 from services.core import audit
 from services.core.errors import Conflict, Denied, Invalid, Transient
-from services.knowledge import changes, entries, history, relay
+from services.knowledge import changes, entries, history, moving, relay
 from services.knowledge.changes import Add, Delete, Edit, EditConflict
 from services.knowledge.document import canonical
 from services.knowledge.exchange import applying
@@ -175,6 +175,30 @@ def test_different_cells_by_two_people_are_merged_with_a_note(ctx, shop, editor,
     assert done.notes == ("linen: merged with what Admin changed in the meantime.",)
     held = named(ctx, editor, FABRICS, "linen").cells
     assert (held["care"], held["best_for"]) == ("Cold.", "June")
+
+
+def test_a_merge_is_told_only_where_somebody_changed_what_the_entry_says(ctx, shop, editor, admin):
+    load(ctx)
+    navy, linen = named(ctx, editor, COLOURS, "navy"), named(ctx, editor, FABRICS, "linen")
+    mine = [
+        Edit(navy.id, 1, {"text": navy.body}, {"text": "Mine."}, seen=navy),
+        Edit(linen.id, 1, {"best_for": "Summer"}, {"best_for": "June"}, seen=linen),
+    ]
+    moving.step(ctx, admin, {navy.id: 1}, moving.Step.END)
+    theirs = Edit(linen.id, 1, key_before="linen", key_after="flax", seen=linen)
+    changes.save(ctx, admin, [theirs])
+    done = changes.save(ctx, editor, mine)
+    assert done.notes == ("flax: merged with what Admin changed in the meantime.",)
+    assert [one.key for one in entries.page(ctx, editor, COLOURS).entries][-1] == "navy"
+    assert named(ctx, editor, COLOURS, "navy").body == "Mine."
+
+
+def test_a_rename_alone_is_told_as_merged_where_the_text_became_another(ctx, shop, editor, admin):
+    load(ctx)
+    navy = named(ctx, editor, COLOURS, "navy")
+    changes.save(ctx, admin, [Edit(navy.id, 1, {"text": navy.body}, {"text": "Theirs."})])
+    rename = Edit(navy.id, 1, key_before="navy", key_after="midnight", seen=navy)
+    assert "merged with what Admin" in changes.save(ctx, editor, [rename]).notes[0]
 
 
 def test_an_entry_deleted_by_somebody_else_is_told_with_who_did_it(ctx, shop, editor, admin):
