@@ -8,6 +8,7 @@ import streamlit as st
 
 from services.core.access import Actor
 from services.core.context import Context
+from services.core.errors import Invalid
 from services.knowledge import history
 from services.knowledge.history import HistoryFilter
 from services.knowledge.ledger import ChangeSet
@@ -29,6 +30,7 @@ KINDS = {
 _PAGE, _TEXT, _AUTHOR = "kb_history_page", "kb_history_text", "kb_history_author"
 _KIND, _SECTION = "kb_history_kind", "kb_history_section"
 _SINCE, _UNTIL = "kb_history_since", "kb_history_until"
+_CHOSEN = "kb_history_chosen"
 _FILTERS = (_TEXT, _AUTHOR, _KIND, _SECTION, _SINCE, _UNTIL)
 
 
@@ -52,7 +54,7 @@ def show_all(ctx: Context, actor: Actor) -> None:
         return
     left, right = st.columns([3, 2], gap="medium")
     with left, st.container(key="list_of_changes"):
-        chosen = _list(ctx, found.change_sets, page)
+        chosen = _list(ctx, actor, found.change_sets, page)
         pages = -(-found.total // history.PAGE_ROWS)
         with st.container(horizontal=True, vertical_alignment="center", gap="small"):
             st.caption(form.plural(found.total, "change"), width="content")
@@ -87,7 +89,8 @@ def _midnight(day: date | None, later: int) -> datetime | None:
 
 
 def _show_filters(ctx: Context, actor: Actor, *, filtered: bool) -> None:
-    with st.container(horizontal=True, vertical_alignment="center", gap="small", key="kb_sought"):
+    with st.container(horizontal=True, vertical_alignment="center", gap="small", key="filters"):
+        phone = on_phone()
         st.text_input(
             "Search the reasons",
             placeholder="Search the reasons",
@@ -96,14 +99,18 @@ def _show_filters(ctx: Context, actor: Actor, *, filtered: bool) -> None:
             max_chars=200,
             key=_TEXT,
             on_change=_first_page,
-            width=210,
+            width="stretch" if phone else 210,
         )
-        authors = history.authors(ctx, actor)
-        _choice(_AUTHOR, "By anybody", {name: name for name in authors}, "Who")
-        _choice(_KIND, "Any kind", KINDS, "Kind")
-        tops = {pointer((one.key,)): one.title for one in SECTIONS}
-        _choice(_SECTION, "Any section", tops, "Section")
-        _show_days()
+        if phone:
+            # One row leaves the screen to the list; what is chosen is told on the button.
+            chosen = sum(bool(st.session_state.get(name)) for name in _FILTERS if name != _TEXT)
+            label = f"Filters ({chosen})" if chosen else "Filters"
+            with st.popover(label, icon=":material/filter_alt:", key="kb_history_filters"):
+                _show_choices(ctx, actor)
+                _show_dates()
+        else:
+            _show_choices(ctx, actor)
+            _show_days()
         if filtered:
             st.button(
                 "Clear",
@@ -115,6 +122,14 @@ def _show_filters(ctx: Context, actor: Actor, *, filtered: bool) -> None:
             )
 
 
+def _show_choices(ctx: Context, actor: Actor) -> None:
+    authors = history.authors(ctx, actor)
+    _choice(_AUTHOR, "By anybody", {name: name for name in authors}, "Who")
+    _choice(_KIND, "Any kind", KINDS, "Kind")
+    tops = {pointer((one.key,)): one.title for one in SECTIONS}
+    _choice(_SECTION, "Any section", tops, "Section")
+
+
 def _choice(key: str, everything: str, options: dict[str, str], label: str) -> None:
     st.selectbox(
         label,
@@ -123,7 +138,7 @@ def _choice(key: str, everything: str, options: dict[str, str], label: str) -> N
         label_visibility="collapsed",
         key=key,
         on_change=_first_page,
-        width=160,
+        width="stretch" if on_phone() else 160,
     )
 
 
@@ -131,13 +146,18 @@ def _show_days() -> None:
     set_ = st.session_state.get(_SINCE) or st.session_state.get(_UNTIL)
     label = "Some days" if set_ else "Any time"
     with st.popover(label, icon=":material/calendar_month:", key="kb_history_days"):
-        for name, title in ((_SINCE, "From"), (_UNTIL, "To")):
-            st.date_input(title, value=None, format="YYYY-MM-DD", key=name, on_change=_first_page)
-        st.caption(f"Both days count. Days of {form.plain(form.zone_name())}.")
+        _show_dates()
+
+
+def _show_dates() -> None:
+    for name, title in ((_SINCE, "From"), (_UNTIL, "To")):
+        st.date_input(title, value=None, format="YYYY-MM-DD", key=name, on_change=_first_page)
+    st.caption(f"Both days count. Days of {form.plain(form.zone_name())}.")
 
 
 def _first_page() -> None:
     st.session_state[_PAGE] = 1
+    st.session_state.pop(_CHOSEN, None)
 
 
 def _clear() -> None:
@@ -146,7 +166,7 @@ def _clear() -> None:
     _first_page()
 
 
-def _list(ctx: Context, sets: tuple[ChangeSet, ...], page: int) -> ChangeSet | None:
+def _list(ctx: Context, actor: Actor, sets: tuple[ChangeSet, ...], page: int) -> ChangeSet | None:
     now, zone = ctx.now(), form.viewer_zone()
     columns = {
         "When": [form.when_short(one.at, now, zone) for one in sets],
@@ -156,10 +176,11 @@ def _list(ctx: Context, sets: tuple[ChangeSet, ...], page: int) -> ChangeSet | N
     }
     if on_phone():
         del columns["Who"], columns["Why"]
+    # Rows are chosen by position: a list with other rows is another table.
+    name = f"kb_history_{page}_{sets[0].id}_{sets[-1].id}"
     table = st.dataframe(
         columns,
-        # Rows are chosen by position: a list with other rows is another table.
-        key=f"kb_history_{page}_{sets[0].id}_{sets[-1].id}",
+        key=name,
         hide_index=True,
         on_select="rerun",
         selection_mode="single-row",
@@ -168,7 +189,25 @@ def _list(ctx: Context, sets: tuple[ChangeSet, ...], page: int) -> ChangeSet | N
         alt="Changes of the knowledge base, newest first",
     )
     rows = table["selection"]["rows"]
-    return sets[rows[0]] if rows and rows[0] < len(sets) else None
+    if rows and rows[0] < len(sets):
+        st.session_state[_CHOSEN] = (name, sets[rows[0]].id)
+        return sets[rows[0]]
+    return _still_chosen(ctx, actor, name)
+
+
+def _still_chosen(ctx: Context, actor: Actor, table: str) -> ChangeSet | None:
+    """What was chosen before somebody saved: the list moves on, and what one reads stays."""
+    before, change_set_id = st.session_state.get(_CHOSEN, ("", ""))
+    if before == table:  # chosen in this very table, and let go
+        del st.session_state[_CHOSEN]
+        return None
+    if not before:
+        return None
+    try:
+        return history.change_set(ctx, actor, change_set_id)
+    except Invalid:
+        del st.session_state[_CHOSEN]
+        return None
 
 
 def _counts(one: ChangeSet) -> str:

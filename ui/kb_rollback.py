@@ -13,7 +13,7 @@ from services.knowledge import rollback
 from services.knowledge.ledger import ChangeSet
 from services.knowledge.rollback import Moment, RollbackPlan
 from services.knowledge.sections import SECTIONS, part_at, part_of_entry, pointer, title_of
-from ui import dialogs
+from ui import dialogs, kb_undo
 from ui import format as form
 from ui.kb_entry import show_change
 from ui.messages import say_after_rerun, show_error
@@ -105,6 +105,7 @@ def _choose(ctx: Context, actor: Actor, moment: Moment) -> None:
     except DeskError as error:
         show_error(error)
         return
+    seen = kb_undo.seen_plan(plan, (moment, where))
     _show_plan(ctx, plan)
     if plan.is_empty:
         st.button("Close", key="kb_rollback_close", on_click=dialogs.close)
@@ -118,7 +119,7 @@ def _choose(ctx: Context, actor: Actor, moment: Moment) -> None:
     if not clicked:
         return
     try:
-        done = rollback.roll_back(ctx, actor, plan, reason, typed)
+        done = rollback.roll_back(ctx, actor, seen, reason, typed)
     except DeskError as error:
         show_error(error)
         return

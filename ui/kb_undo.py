@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TypeVar
+
 import streamlit as st
 
 from services.core.access import Actor, Permission
@@ -19,8 +21,10 @@ from ui.kb_entry import field_title, show_change
 from ui.messages import say_after_rerun, show_error
 from ui.session import guard
 
-_DIALOG = "kb_undo"
+_DIALOG, _SEEN = "kb_undo", "kb_seen_plan"
 _SHOWN = 25
+
+Plan = TypeVar("Plan")
 
 
 def offer(actor: Actor, one: ChangeSet) -> None:
@@ -66,6 +70,7 @@ def _dialog(change_set_id: str, *only: int) -> None:
     except DeskError as error:
         show_error(error)
         return
+    seen = seen_plan(plan, (change_set_id, only))
     show_plan(ctx, plan)
     if plan.is_empty:
         st.button("Close", key="kb_undo_close", on_click=dialogs.close)
@@ -77,7 +82,7 @@ def _dialog(change_set_id: str, *only: int) -> None:
     if not clicked:
         return
     try:
-        done = undoing.undo(ctx, actor, plan, reason)
+        done = undoing.undo(ctx, actor, seen, reason)
     except DeskError as error:
         show_error(error)
         return
@@ -85,6 +90,19 @@ def _dialog(change_set_id: str, *only: int) -> None:
     entries = form.plural(done.total, "entry", "entries")
     say_after_rerun(f"Taken back: {entries}. This can be taken back as well.")
     st.rerun()
+
+
+def seen_plan(plan: Plan, of: object) -> Plan:
+    """The plan that was on the screen when a button was pressed, which is what one agreed to.
+
+    The run that answers the button has looked anew; that look counts from the next run on.
+
+    Args:
+        of: what the plan is for; a plan for something else was never on the screen.
+    """
+    before = st.session_state.get(_SEEN)
+    st.session_state[_SEEN] = (of, plan)
+    return before[1] if before and before[0] == of else plan
 
 
 def show_plan(ctx: Context, plan: UndoPlan) -> None:

@@ -36,10 +36,10 @@ def at_view(view: str) -> AppTest:
     return app
 
 
-def choose(app: AppTest) -> AppTest:
-    """The first row of the table, as the browser says it."""
+def choose(app: AppTest, row: int = 0) -> AppTest:
+    """A row of the table, as the browser says it."""
     key = app.dataframe[0].proto.id.split("-", 2)[2]  # $$ID-<hash>-<key>
-    app.session_state[key] = {"selection": {"rows": [0], "columns": [], "cells": []}}
+    app.session_state[key] = {"selection": {"rows": [row], "columns": [], "cells": []}}
     return app.run()
 
 
