@@ -32,6 +32,7 @@ TRICKY = [
     "~", "no", "No", "yes", "y", "on", "off", ".inf", ".nan", "<<", "=", "-", "?", ":", "---",
     "...", "- a", "a: b", "a #b", "# a", "[a]", "{a}", "&a", "*a", "!a", "|", ">", "%a", "`a`",
     "_x000D_", "_x005F_x000D_", "_x000d_", "_x000", "_x0041\r", "_x00_x000D_", "_xD83D__xDE00_",
+    "_x005F_", "x005F_", "x005F\r", "_x0041", "(exact) ", '(exact) "a"', "(exact) 1", "<r>a</r>",
     "\ud7ff\ue000\ufffd\ufffe\uffff", "\U0001f600\U0001f469\u200d\U0001f680", "\u05d0\u202e\u200f",
     "\u200b\ufeff\u2060", "\ufeff", "\u2028\u2029", "a\u0301", "e\u0301\u00e9", "]]>", "<b>&</b>",
     '"', '""', '"""', "'''", 'ends with "', "a,b;c\td|e", "sep=;", "field:a", "continued 2: a",
@@ -40,14 +41,23 @@ TRICKY = [
     "a/b", "~1", "a.b", "/", "//", "a\\b", "C:\\x", "\\n", "{{x}}", "${x}", "\x7e",
 ]  # fmt: skip
 
+# What the formats themselves write for signs that they can't hold, in pieces.
+_SPELLINGS = (
+    "_x", "_", "x005F", "x005F_", "000D", "000d_", "0041_", "\r", "\ufffe", "(exact) ", '"',
+    "<r>", "</r>", "\\u005f", "&#13;",
+)  # fmt: skip
+
 _CHARACTERS = st.characters(exclude_categories=("Cs", "Cc"))
 _TEXTS = st.one_of(
     st.sampled_from(TRICKY),
     st.text(st.one_of(_CHARACTERS, st.sampled_from("\n\r\t =-'\"_xX0D(:#")), max_size=12),
-    st.lists(st.sampled_from(TRICKY[:70]), min_size=2, max_size=3).map("".join),
+    st.lists(st.sampled_from(TRICKY[:78]), min_size=2, max_size=3).map("".join),
+    st.lists(st.sampled_from(_SPELLINGS), min_size=1, max_size=6).map("".join),
 )
 _KEYS = st.one_of(
-    st.sampled_from([text for text in TRICKY if len(text) < 30]), st.text(_CHARACTERS, max_size=6)
+    st.sampled_from([text for text in TRICKY if len(text) < 30]),
+    st.text(_CHARACTERS, max_size=6),
+    st.lists(st.sampled_from(_SPELLINGS), min_size=1, max_size=4).map("".join),
 )
 _JSON = st.recursive(
     st.one_of(

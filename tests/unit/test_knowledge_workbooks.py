@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import struct
 import zipfile
 from collections.abc import Callable
 from datetime import date
@@ -14,7 +15,7 @@ from openpyxl.worksheet.worksheet import Worksheet
 
 from services.core.errors import Invalid
 from services.knowledge.document import Kind, Row, to_rows
-from services.knowledge.exchange import formats, xlsx_reading, xlsx_writing
+from services.knowledge.exchange import formats, xlsx_preflight, xlsx_reading, xlsx_writing
 from services.knowledge.exchange.cells import KEY, Column
 from services.knowledge.exchange.model import Format, ReadFile
 from services.knowledge.exchange.table_writing import WrittenTable
@@ -153,25 +154,45 @@ def test_a_sheet_that_is_no_table_is_told_and_the_others_are_read() -> None:
         read(book)
 
 
+def with_strings(strings: bytes, *rows: tuple[int, ...]) -> bytes:
+    """A workbook whose cells share texts."""
+    lines = ["".join(f'<c t="s"><v>{number}</v></c>' for number in row) for row in rows]
+    cells = "".join(f"<row>{line}</row>" for line in lines)
+    book = with_member("xl/sharedStrings.xml", b"<sst " + NAMESPACE + b">" + strings + b"</sst>")
+    kinds = zipfile.ZipFile(io.BytesIO(book)).read("[Content_Types].xml")
+    if b"/xl/sharedStrings.xml" not in kinds:
+        shared = b'<Override PartName="/xl/sharedStrings.xml" ContentType="%s.sharedStrings+xml"/>'
+        shared %= b"application/vnd.openxmlformats-officedocument.spreadsheetml"
+        kinds = kinds.replace(b"</Types>", shared + b"</Types>")
+        book = with_member("[Content_Types].xml", kinds, book)
+    sheet = HEAD + cells.encode() + b"</sheetData></worksheet>"
+    return with_member("xl/worksheets/sheet1.xml", sheet, book)
+
+
 def test_rich_text_pronunciations_and_shared_texts_give_the_text_that_is_seen() -> None:
-    strings = (
-        b"<sst " + NAMESPACE + b"><si><r><t>key</t></r></si><si><t>te</t><t>xt</t></si>"
-        b'<si><r><rPr><b/></rPr><t xml:space="preserve">so </t></r><r><t>bold</t></r>'
-        b"<rPh><t>zo</t></rPh></si><si><t>_x005F_x000D_ _x000D_ _xD83D__xDE00_</t></si></sst>"
+    book = with_strings(
+        b"<si><r><t>key</t></r></si><si><t>text</t></si>"
+        b'<si><r><rPr><b/></rPr><t xml:space="preserve">so </t></r><r><t/></r><r><t>bold</t></r>'
+        b'<rPh sb="0" eb="1"><t>zo</t></rPh></si><si><t>_x000D_ _xD83D__xDE00_</t></si>',
+        (0, 1),
+        (2, 3),
     )
-    cells = "<row>{}</row><row>{}</row></sheetData></worksheet>".format(
-        *("".join(f'<c t="s"><v>{n}</v></c>' for n in numbers) for numbers in ((0, 1), (2, 3)))
-    )
-    relations = zipfile.ZipFile(io.BytesIO(own({}))).read("xl/_rels/workbook.xml.rels")
-    shared = b'<Relationship Id="s" Type="x/sharedStrings" Target="/xl/strings.xml"/>'
-    book = with_member(
-        "xl/_rels/workbook.xml.rels",
-        relations.replace(b"</Relationships>", shared + b"</Relationships>"),
-    )
-    book = with_member("xl/strings.xml", strings, book)
-    book = with_member("xl/worksheets/sheet1.xml", HEAD + cells.encode(), book)
     file = formats.read("occasions.xlsx", book)
-    assert document_of(file) == {"occasions": {"so bold": "_x000D_ \r \U0001f600"}}
+    assert document_of(file) == {"occasions": {"so bold": "\r \U0001f600"}}
+
+
+@pytest.mark.parametrize(
+    "text", ["_x000D_", "x005F_", "<r><t>a</t></r>", "a\r\n_x0041_", "(exact) 1"]
+)
+def test_a_text_like_a_spelling_of_the_format_survives_another_program(text: str) -> None:
+    kb = {"occasions": {"a": text, text: "b", "long": (text + "\U0001f600") * 5_000}}
+    assert document_of(formats.read("kb.xlsx", own(kb))) == kb
+    saved_anew = read(openpyxl.load_workbook(io.BytesIO(own(kb))))
+    assert document_of(saved_anew) == kb
+    typed = "(exact) \"somebody's own"
+    assert document_of(read(made("Occasions", ["key", "text"], ["a", typed])[0])) == {
+        "occasions": {"a": typed}
+    }
 
 
 def _bomb(start: bytes, again: bytes, times: int) -> bytes:
@@ -197,7 +218,7 @@ HOSTILE: dict[str, tuple[Callable[[], bytes], str]] = {
         "document type",
     ),
     "more than anybody unpacks": (
-        lambda: with_member("xl/media.bin", bytes(xlsx_reading.MAX_UNPACKED)),
+        lambda: with_member("xl/media.bin", bytes(xlsx_preflight.MAX_UNPACKED)),
         "unfolds",
     ),
     "endless depth": (lambda: _bomb(b"", b"<c>", 1000), "unfolds"),
@@ -205,15 +226,72 @@ HOSTILE: dict[str, tuple[Callable[[], bytes], str]] = {
         lambda: _bomb(b"<row><c><v>", b"x" * 1000, 2000),
         "unfolds",
     ),
+    "one text in every cell": (
+        lambda: with_strings(
+            b"<si><t>key</t></si><si><t>" + b"x" * 30_000 + b"</t></si>",
+            (0,),
+            *[(1,)] * 2000,
+        ),
+        "unfolds",
+    ),
     "cells far to the right": (
         lambda: _bomb(b"", b'<row><c r="XFD1"><v>1</v></c></row>', 3000),
         "unfolds",
     ),
     "a cell that can't be": (lambda: _bomb(b"", b'<row><c r="ZZZZ1"><v>1</v></c></row>', 1), "not"),
-    "a text that is not there": (lambda: _bomb(b'<row><c t="s"><v>7</v></c></row>', b"", 1), "not"),
+    "a text that is not there": (lambda: _sheet(b'<row><c t="s"><v>7</v></c></row>'), "not an"),
+    "rows out of order": (lambda: _sheet(b'<row r="9"/><row r="3"/>'), "not in order"),
+    "a row beyond the last": (lambda: _sheet(b'<row r="99999999"/>'), "not in order"),
+    "cells out of order": (lambda: _sheet(b'<row><c r="B2"/><c r="A2"/></row>'), "not in order"),
+    "a row without end": (lambda: _bomb(b"<row>", b"<c/>", 20_000), "not in order"),
+    "what is no row, without end": (lambda: _bomb(b"", b"<a/>", 200_000), "unfolds"),
+    "formulas without end": (
+        lambda: _bomb(b"", b'<row><c><f t="shared">' + b"1+" * 500 + b"1</f></c></row>", 5000),
+        "unfolds",
+    ),
+    "a style sheet like a sheet": (
+        lambda: with_member(
+            "xl/styles.xml", HEAD + b"<row/>" * 200_000 + b"</sheetData></worksheet>"
+        ),
+        "unfolds",
+    ),
+    "a sheet that is not there": (lambda: _without("xl/worksheets/sheet1.xml"), "not an .xlsx"),
+    "another dialect": (
+        lambda: with_member(
+            "xl/workbook.xml", b'<workbook xmlns="http://purl.oclc.org/ooxml/spreadsheetml/main"/>'
+        ),
+        "Strict",
+    ),
+    "a type of document in another encoding": (
+        lambda: with_member(
+            "docProps/core.xml", "<!DOCTYPE l [<!ENTITY a 'lol'>]><l>&a;</l>".encode("utf-16")
+        ),
+        "document type",
+    ),
+    "a size that is a lie": (lambda: _lying(own(small_kb())), "damaged"),
     "half a sheet": (lambda: with_member("xl/worksheets/sheet1.xml", HEAD[:-9]), "damaged"),
     "half a file": (lambda: own(small_kb())[:3000], "not an .xlsx"),
 }  # fmt: skip
+
+
+def _sheet(rows: bytes) -> bytes:
+    return with_member("xl/worksheets/sheet1.xml", HEAD + rows + b"</sheetData></worksheet>")
+
+
+def _without(name: str) -> bytes:
+    out = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(own({}))) as old, zipfile.ZipFile(out, "w") as new:
+        for member in old.namelist():
+            if member != name:
+                new.writestr(member, old.read(member))
+    return out.getvalue()
+
+
+def _lying(book: bytes) -> bytes:
+    """A workbook that calls its largest member short."""
+    with zipfile.ZipFile(io.BytesIO(book)) as opened:
+        size = max(info.file_size for info in opened.infolist())
+    return book.replace(struct.pack("<I", size), struct.pack("<I", 10))
 
 
 def _archive(name: str, data: bytes) -> bytes:
@@ -227,7 +305,7 @@ def _archive(name: str, data: bytes) -> bytes:
 def test_a_workbook_that_means_harm_is_refused_in_words(
     case: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(xlsx_reading, "MAX_UNPACKED", 5_000_000)
+    monkeypatch.setattr(xlsx_preflight, "MAX_UNPACKED", 5_000_000)
     monkeypatch.setattr(xlsx_reading, "MAX_CHARACTERS", 50_000_000)
     build, said = HOSTILE[case]
     with pytest.raises(NotImportable, match=said) as refused:

@@ -1,63 +1,28 @@
-"""Workbooks of any program, read as what their cells say; nothing in them is ever computed.
-
-The XML is read as a stream, without document types, entities, or anything outside the file, and
-within limits of size: a small file can't unfold into something large.
-"""
+"""Workbooks of any program, read as what their cells say; nothing in them is ever computed."""
 
 from __future__ import annotations
 
-import posixpath
-import re
-import struct
-import zipfile
-import zlib
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
 from io import BytesIO
 from typing import Any
-from xml.parsers import expat
 
-from services.knowledge.exchange.tables import Cell
-from services.knowledge.exchange.xlsx_cells import (
-    SAVE,
-    Reader,
-    SheetReader,
-    StringReader,
-    local,
+from services.knowledge.exchange.tables import Bad, Cell
+from services.knowledge.exchange.xlsx_preflight import (
+    MAX_ROWS,
+    check,
+    damaged,
     no_workbook,
     too_much,
 )
-from services.knowledge.shapes import NotImportable
+from services.knowledge.exchange.xlsx_text import meant
 
-MAX_UNPACKED = 256_000_000
-"""Bytes of XML in one workbook."""
-
-MAX_ELEMENTS = 8_000_000
 MAX_CHARACTERS = 400_000_000
 """Of all cells together: a text that many cells share counts for each of them."""
 
-_DEEPEST = 50
-_CHUNK = 1 << 16
-
-_RELATION_ID = (
-    "http://schemas.openxmlformats.org/officeDocument/2006/relationships id",
-    "http://purl.oclc.org/ooxml/officeDocument/relationships id",
-)
-# What Python's zipfile, zlib and encodings raise where a file is not what it says.
-_DAMAGED = (
-    zipfile.BadZipFile,
-    zlib.error,
-    struct.error,
-    EOFError,
-    OSError,
-    ValueError,
-    LookupError,
-    NotImplementedError,
-    RuntimeError,
-)
-_PACKED = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
-_DATES = frozenset([*range(14, 23), *range(27, 37), *range(45, 48), *range(50, 59)])
-_NO_DATE = re.compile(r'"[^"]*"|\[[^\]]*\]|\\.|_.|\*.')
+# What the library leaves out (colours, drawings, rules of other programs) nobody misses here.
+warnings.filterwarnings("ignore", category=UserWarning, module=r"openpyxl\.")
 
 
 @dataclass(frozen=True)
@@ -66,10 +31,10 @@ class Sheet:
 
     name: str
     is_hidden: bool
-    member: str
+    merged: int  # places where cells are merged
+    source: Any  # openpyxl's ReadOnlyWorksheet
 
 
-@dataclass
 class Workbook:
     """A workbook, opened.
 
@@ -77,204 +42,104 @@ class Workbook:
         NotImportable: it is none, it is encrypted, has macros, or unfolds too far.
     """
 
-    data: bytes
-    sheets: list[Sheet] = field(default_factory=list)
-    merged: int = 0  # of the sheet read last: merged places
-    numbers: int = 0  # and cells that are numbers, not texts
+    def __init__(self, data: bytes) -> None:
+        checked = check(data)
+        from openpyxl import load_workbook
 
-    def __post_init__(self) -> None:
-        self._elements = self._characters = self._depth = 0
-        self._zip = _opened(self.data)
-        names = set(self._zip.namelist())
-        if any("vbaproject" in name.lower() for name in names):
-            raise NotImportable("The workbook holds macros, which are not read.", SAVE)
-        targets = self._targets("_rels/.rels", "")
-        main = next(
-            (target for _id, (kind, target) in targets.items() if kind.endswith("/officeDocument")),
-            "xl/workbook.xml",
-        )
-        if main not in names:
-            raise no_workbook()
-        relations = posixpath.join(
-            posixpath.dirname(main), "_rels", posixpath.basename(main) + ".rels"
-        )
-        self._parts = self._targets(relations, posixpath.dirname(main))
-        self._read_sheets(main)
-        self._strings = self._read_strings()
-        self._dates = self._read_dates()
+        self.numbers = 0  # of the sheet read last: cells that are numbers, not texts
+        self._characters = 0
+        try:
+            book = load_workbook(BytesIO(data), read_only=True, keep_links=False)
+        except Exception as error:  # of whatever kind: the library trusts what it reads
+            raise _failed(error) from None
+        if len(book.sheetnames) < checked.sheets:
+            raise no_workbook()  # the library passes over a sheet that isn't there
+        self.sheets = [
+            Sheet(
+                sheet.title,
+                sheet.sheet_state != "visible",
+                # The one place that tells which member a sheet is; without it, none is merged.
+                checked.merged.get(getattr(sheet, "_worksheet_path", ""), 0),
+                sheet,
+            )
+            for sheet in book.worksheets
+        ]
 
     def rows(self, sheet: Sheet) -> Iterator[tuple[int, list[Cell]]]:
         """Number and cells of each row that has any."""
-        reader = SheetReader(self._strings, self._dates, self._count)
-        for rows in self._parsed(sheet.member, reader):
-            yield from rows
-            rows.clear()
-        self.merged, self.numbers = reader.merged, reader.numbers
+        self.numbers = 0
+        sheet.source.reset_dimensions()  # what a sheet says of its size need not be true
+        lines = sheet.source.iter_rows(max_row=MAX_ROWS)
+        number = 0
+        while True:
+            number += 1
+            try:
+                line = next(lines, None)
+            except Exception as error:
+                raise _failed(error) from None
+            if line is None:
+                return
+            cells = [self._cell(cell.data_type, cell.value) for cell in line]
+            while cells and not cells[-1]:
+                cells.pop()
+            if cells:
+                yield number, cells
 
-    # --- parts of the package ---
-
-    def _targets(self, member: str, folder: str) -> dict[str, tuple[str, str]]:
-        """Kind and member of every relation in a file of relations, by id."""
-        found: dict[str, tuple[str, str]] = {}
-
-        def start(name: str, facts: dict[str, str]) -> None:
-            if name.endswith(" Relationship") and facts.get("TargetMode") != "External":
-                target = facts.get("Target", "")
-                inner = target[1:] if target.startswith("/") else posixpath.join(folder, target)
-                place = posixpath.normpath(inner)
-                found[facts.get("Id", "")] = (facts.get("Type", ""), place)
-
-        if member in self._zip.namelist():
-            self._all(member, start)
-        return found
-
-    def _of_kind(self, kind: str) -> str | None:
-        found = (target for told, target in self._parts.values() if told.endswith("/" + kind))
-        target = next(found, None)
-        return target if target in self._zip.namelist() else None
-
-    def _read_sheets(self, main: str) -> None:
-        def start(name: str, facts: dict[str, str]) -> None:
-            if local(name) == "sheet":
-                told = next((facts[key] for key in _RELATION_ID if key in facts), "")
-                kind, member = self._parts.get(told, ("", ""))
-                if kind.endswith("/worksheet"):
-                    hidden = facts.get("state", "visible") != "visible"
-                    self.sheets.append(Sheet(facts.get("name", ""), hidden, member))
-
-        self._all(main, start)
-        there = set(self._zip.namelist())
-        if any(sheet.member not in there for sheet in self.sheets):
-            raise no_workbook()
-
-    def _read_strings(self) -> list[str]:
-        member = self._of_kind("sharedStrings")
-        if member is None:
-            return []
-        reader = StringReader(self._count)
-        for _nothing in self._parsed(member, reader):
-            pass
-        return reader.strings
-
-    def _read_dates(self) -> frozenset[int]:
-        """Numbers of the cell styles that show a date."""
-        member = self._of_kind("styles")
-        formats: dict[str, bool] = {}
-        styles: list[bool] = []
-        inside = [False]
-
-        def start(name: str, facts: dict[str, str]) -> None:
-            inner = local(name)
-            if inner == "numFmt":
-                code = _NO_DATE.sub("", facts.get("formatCode", "")).lower()
-                formats[facts.get("numFmtId", "")] = any(sign in code for sign in "dmyhs")
-            elif inner == "cellXfs":
-                inside[0] = True
-            elif inner == "cellStyles":
-                inside[0] = False
-            elif inner == "xf" and inside[0]:
-                told = facts.get("numFmtId", "0")
-                known = told.isascii() and told.isdigit() and int(told[:9]) in _DATES
-                styles.append(formats.get(told, known))
-
-        if member is not None:
-            self._all(member, start)
-        return frozenset(number for number, is_date in enumerate(styles) if is_date)
-
-    # --- XML ---
-
-    def _all(self, member: str, start: Callable[[str, dict[str, str]], None]) -> None:
-        parser = _parser()
-
-        def counted(name: str, facts: dict[str, str]) -> None:
-            self._open()
-            start(name, facts)
-
-        parser.StartElementHandler = counted
-        parser.EndElementHandler = self._close
-        for _chunk in self._fed(member, parser):
-            pass
-
-    def _parsed(self, member: str, reader: Reader) -> Iterator[list[Any]]:
-        parser = _parser()
-        opened, closed = self._open, self._close
-        starts, ends = reader.start, reader.end
-
-        def start(name: str, facts: dict[str, str]) -> None:
-            opened()
-            starts(name, facts)
-
-        def end(name: str) -> None:
-            closed(name)
-            ends(name)
-
-        parser.StartElementHandler = start
-        parser.EndElementHandler = end
-        parser.CharacterDataHandler = reader.text
-        for _chunk in self._fed(member, parser):
-            yield reader.ready
-
-    def _fed(self, member: str, parser: expat.XMLParserType) -> Iterator[None]:
-        self._depth = 0  # a sheet that is no table is left in the middle
-        try:
-            with self._zip.open(member) as file:
-                while chunk := file.read(_CHUNK):
-                    parser.Parse(chunk, False)
-                    yield None
-                parser.Parse(b"", True)
-                yield None
-        except expat.ExpatError as error:
-            raise NotImportable(
-                f"The workbook is damaged: {expat.ErrorString(error.code)} in {member[:80]}.", SAVE
-            ) from None
-        except _DAMAGED as error:
-            raise NotImportable(
-                f"The workbook is damaged: {member[:80]} can't be unpacked "
-                f"({type(error).__name__}).",
-                SAVE,
-            ) from None
-
-    def _open(self) -> None:
-        self._elements += 1
-        self._depth += 1
-        if self._elements > MAX_ELEMENTS or self._depth > _DEEPEST:
-            raise too_much()
-
-    def _close(self, _name: str) -> None:
-        self._depth -= 1
-
-    def _count(self, characters: int) -> None:
-        self._characters += characters
-        if self._characters > MAX_CHARACTERS:
-            raise too_much()
+    def _cell(self, kind: str | None, value: Any) -> Cell:
+        if value is None:
+            return ""
+        if kind == "s":
+            text = meant(value)
+            self._characters += len(text)
+            if self._characters > MAX_CHARACTERS:
+                raise too_much()
+            return text
+        if kind == "f":
+            told = value if isinstance(value, str) else getattr(value, "text", None)
+            return Bad(
+                str(told or "=")[:80],
+                "The cell is a formula; what it last gave may not be what it gives now.",
+                "Copy the cell and paste it as a value, or format it as text and type it.",
+            )
+        if kind == "b":
+            return "TRUE" if value else "FALSE"
+        if kind == "e":
+            said = str(value)
+            return Bad(
+                said[:80],
+                f"The cell holds an error ({said[:20]}).",
+                "Write the text that was meant.",
+            )
+        if kind == "n" and isinstance(value, int | float):
+            self.numbers += 1
+            return _number(value)
+        if kind == "d":
+            return Bad(
+                str(value)[:80],
+                "The spreadsheet program made a date of this cell; what was typed is gone.",
+                "Format the cell as text and type it again.",
+            )
+        raise damaged(f"a cell is of the kind {str(kind)[:20]}")
 
 
-def _opened(data: bytes) -> zipfile.ZipFile:
-    if data.startswith(b"\xd0\xcf\x11\xe0"):
-        raise NotImportable(
-            "The workbook is protected by a password, or is an old .xls file.",
-            "Remove the password, or save it as .xlsx; then try again.",
-        )
-    try:
-        found = zipfile.ZipFile(BytesIO(data))
-        infos = found.infolist()
-    except _DAMAGED:
-        raise no_workbook() from None
-    if len(infos) > 10_000 or sum(info.file_size for info in infos) > MAX_UNPACKED:
-        raise too_much()
-    if any(info.compress_type not in _PACKED for info in infos):
-        raise no_workbook()
-    if any(info.flag_bits & 1 for info in infos):
-        raise NotImportable("The workbook is protected by a password.", "Remove it and try again.")
-    return found
+def _failed(error: Exception) -> Exception:
+    if isinstance(error, KeyError | IndexError | TypeError | AttributeError):
+        return no_workbook()
+    return damaged(f"it can't be read ({type(error).__name__})")
 
 
-def _parser() -> expat.XMLParserType:
-    parser = expat.ParserCreate(namespace_separator=" ")
-    parser.buffer_text = True
-    parser.StartDoctypeDeclHandler = _refuse_doctype
-    return parser
-
-
-def _refuse_doctype(*_facts: object) -> None:
-    raise NotImportable("The workbook holds a document type, which no spreadsheet has.", SAVE)
+def _number(value: int | float) -> Cell:
+    if isinstance(value, int):
+        if abs(value) < 10**15:
+            return str(value)
+        text = ""
+    else:
+        # Of what was typed a program keeps 15 digits, and writes 0.1 as 0.10000000000000001.
+        text = f"{value:.15g}"
+        if abs(value) < 1e15 and sum(sign.isdigit() for sign in text.strip("-0.")) < 15:
+            return text
+    return Bad(
+        text or str(value)[:80],
+        "The spreadsheet program made a number of this cell, and may have rounded it.",
+        "Format the cell as text and type it again.",
+    )

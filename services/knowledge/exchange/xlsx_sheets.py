@@ -60,9 +60,9 @@ def _read_sheet(
     table.read(rows)
     if sheet.is_hidden:
         gathering.notes[f"The sheet {sheet.name} is hidden; it is read like the others."] = None
-    if book.merged:
+    if sheet.merged:
         gathering.notes[
-            f"The sheet {sheet.name} has {book.merged} merged cells: only the first of each "
+            f"The sheet {sheet.name} has {sheet.merged} merged cells: only the first of each "
             "holds its text, the others count as blank."
         ] = None
     if book.numbers:

@@ -1,54 +1,64 @@
-"""How a text stands in the XML of a workbook, and back."""
+"""How a text stands in a cell of a workbook, and back.
+
+What XML can't hold a workbook spells: a carriage return is `_x000D_`. Programs differ in how
+they tell a text that looks like such a spelling from one (openpyxl drops every `x005F_` of a
+text that cells share), and XlsxWriter takes a text in `<r>` for markup. So the desk writes such
+a text, and only such a one, as JSON behind a mark: without spellings, and the same in every
+program. In files of other programs a text that looks like a spelling reads as what it spells.
+"""
 
 from __future__ import annotations
 
+import json
 import re
 
 MAX_CELL = 32_767
 """What a cell holds, in UTF-16 units; Excel cuts what is longer, and repairs the file."""
 
-_NO_XML = "\x00-\x08\x0b-\x1f\ufffe\uffff"
-# XML readers turn a carriage return into a line feed: it is spelled like what XML forbids.
-_SPELLED = re.compile(f"[{_NO_XML}]")
-_LOOKS_SPELLED = re.compile(f"_(?=x[0-9A-Fa-f]{{4}}(?:_|[{_NO_XML}]))")
+_MARK = "(exact) "
+_UNCLEAR = re.compile(r"_x[0-9A-Fa-f]{4}|x005F|<r>|\A\(exact\) ")
 _SPELLING = re.compile(r"_x([0-9A-Fa-f]{4})_")
 _HALVES = re.compile("[\ud800-\udfff]")
+_MAX_MARKED = 5_400
+"""Characters that fit into a cell behind the mark, whatever they are: six signs for each."""
 
 
-def escaped(text: str) -> str:
-    """A text for XML: marks as entities, `_x000D_` for what XML can't hold."""
-    if "_x" in text:
-        text = _LOOKS_SPELLED.sub("_x005F_", text)
-    if _SPELLED.search(text):
-        text = _SPELLED.sub(lambda sign: f"_x{ord(sign[0]):04X}_", text)
-    if "&" in text:
-        text = text.replace("&", "&amp;")
-    if "<" in text:
-        text = text.replace("<", "&lt;")
-    return text.replace(">", "&gt;") if ">" in text else text
-
-
-def unescaped(text: str) -> str:
-    """The text that a cell's characters stand for."""
-    if "_x" not in text:
+def exact(text: str) -> str:
+    """A text as a cell that every program keeps."""
+    if not _UNCLEAR.search(text):
         return text
-    plain = _SPELLING.sub(lambda sign: chr(int(sign[1], 16)), text)
-    if _HALVES.search(plain):
-        # Some programs spell a sign beyond 65,535 as its two halves.
-        plain = plain.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-    return plain
+    told = json.dumps(text, ensure_ascii=False)
+    return _MARK + told.replace("_", "\\u005f").replace("<", "\\u003c")
+
+
+def meant(cell: str) -> str:
+    """The text that a cell's characters stand for; the way back from `exact`, spellings too."""
+    if "_x" in cell:
+        cell = _SPELLING.sub(lambda sign: chr(int(sign[1], 16)), cell)
+        if _HALVES.search(cell):
+            # Some programs spell a sign beyond 65,535 as its two halves.
+            cell = cell.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    if cell.startswith(_MARK):
+        try:
+            told = json.loads(cell[len(_MARK) :])
+        except (ValueError, RecursionError):
+            return cell  # somebody's own words
+        return told if isinstance(told, str) and not _HALVES.search(told) else cell
+    return cell
 
 
 def pieces(text: str) -> list[str]:
-    """A text in pieces that each fit into a cell."""
-    if 2 * len(text) <= MAX_CELL:
-        return [text]
+    """A text as the cells that it needs, side by side."""
+    cell = exact(text)
+    if 2 * len(cell) <= MAX_CELL or _units(cell, len(cell)) <= MAX_CELL:
+        return [cell]
+    most = MAX_CELL if cell == text else _MAX_MARKED
     found: list[str] = []
     while text:
-        end = min(len(text), MAX_CELL)
-        while _units(text, end) > MAX_CELL:
-            end -= (_units(text, end) - MAX_CELL + 1) // 2
-        found.append(text[:end])
+        end = min(len(text), most)
+        while _units(text, end) > most:
+            end -= (_units(text, end) - most + 1) // 2
+        found.append(exact(text[:end]))
         text = text[end:]
     return found
 

@@ -1,119 +1,106 @@
-"""A workbook for people: one sheet for each part, every cell a text.
-
-Written directly, so that two exports of the same content are the same bytes, no cell is ever
-computed, and every character comes back.
-"""
+"""A workbook for people: one sheet for each part, every cell a text, none ever computed."""
 
 from __future__ import annotations
 
 import io
 import re
-import zipfile
-from collections.abc import Iterator, Sequence
-from dataclasses import replace
-from itertools import zip_longest
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
 
-from services.core.errors import Invalid
+from services.core.errors import Broken, Invalid
 from services.knowledge.exchange.cells import KEY, KIND, SECTION, Column, heading_of
 from services.knowledge.exchange.table_writing import WrittenTable
-from services.knowledge.exchange.xlsx_text import MAX_CELL, escaped, pieces
+from services.knowledge.exchange.xlsx_text import exact, pieces
+
+if TYPE_CHECKING:
+    from xlsxwriter import Workbook
+    from xlsxwriter.format import Format as Style
 
 MAX_ROWS = 1_048_576
 MAX_COLUMNS = 16_384
 
-_WHEN = (1980, 1, 1, 0, 0, 0)
-_HEAD = '<?xml version="1.0" encoding="UTF-8" standalone="yes"?>\n'
-_OPEN_XML = "http://schemas.openxmlformats.org"
-_MAIN = f'xmlns="{_OPEN_XML}/spreadsheetml/2006/main"'
-_RELATIONS = f"{_OPEN_XML}/officeDocument/2006/relationships"
-_PACKAGE = f"{_OPEN_XML}/package/2006"
-_TYPE = "application/vnd.openxmlformats-officedocument.spreadsheetml"
+_WHEN = datetime(1980, 1, 1, tzinfo=UTC)
 _WIDTHS = {SECTION: 28, KIND: 9, KEY: 26}
 _WIDE, _NARROW = 80, 46
-
-# Styles: 0 nothing, 1 a text (wrapped, at the top), 2 a heading, 3 a key.
-_STYLES = f"""{_HEAD}<styleSheet {_MAIN}>\
-<fonts count="3"><font><sz val="11"/><name val="Calibri"/></font>\
-<font><b/><sz val="11"/><color rgb="FFFFFFFF"/><name val="Calibri"/></font>\
-<font><b/><sz val="11"/><name val="Calibri"/></font></fonts>\
-<fills count="3"><fill><patternFill patternType="none"/></fill>\
-<fill><patternFill patternType="gray125"/></fill>\
-<fill><patternFill patternType="solid"><fgColor rgb="FF334155"/></patternFill></fill></fills>\
-<borders count="2"><border/><border><bottom style="hair"><color rgb="FFCBD5E1"/></bottom></border>\
-</borders><cellStyleXfs count="1"><xf/></cellStyleXfs><cellXfs count="4"><xf xfId="0"/>\
-<xf numFmtId="49" borderId="1" xfId="0" applyNumberFormat="1" applyAlignment="1">\
-<alignment vertical="top" wrapText="1"/></xf>\
-<xf numFmtId="49" fontId="1" fillId="2" xfId="0" applyNumberFormat="1" applyAlignment="1">\
-<alignment vertical="center"/></xf>\
-<xf numFmtId="49" fontId="2" borderId="1" xfId="0" applyNumberFormat="1" applyAlignment="1">\
-<alignment vertical="top"/></xf></cellXfs>\
-<cellStyles count="1"><cellStyle name="Normal" xfId="0" builtinId="0"/></cellStyles></styleSheet>"""
+_SHORT = 5_000
+"""Characters that fit into one cell in any case."""
 
 
 def write_xlsx(tables: Sequence[WrittenTable]) -> bytes:
-    """A workbook with a sheet for each table.
+    """A workbook with a sheet for each table; the same bytes for the same content.
 
     Raises:
         Invalid: a sheet has no room for a table.
+        Broken: the server has no room for the files that it is put together from.
     """
+    from xlsxwriter import Workbook
+    from xlsxwriter.exceptions import FileCreateError
+
     out = io.BytesIO()
-    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED, compresslevel=6) as book:
-        for name, text in _frame(tables):
-            book.writestr(_member(name), text)
-        for number, table in enumerate(tables, 1):
-            with book.open(_member(f"xl/worksheets/sheet{number}.xml"), "w") as file:
-                for text in _sheet(_fitted(table)):
-                    file.write(text.encode())
+    try:
+        with TemporaryDirectory(prefix="workbook-") as folder:
+            book = Workbook(out, {"constant_memory": True, "tmpdir": folder})
+            book.set_properties({"created": _WHEN})
+            styles = _Styles.of(book)
+            for table in tables:
+                _write_sheet(book, styles, table)
+            book.close()
+    except (OSError, FileCreateError) as error:
+        raise Broken(
+            f"The workbook could not be written ({type(error).__name__}). Nothing was exported.",
+            "Make room in the server's folder for temporary files, or export JSON or CSV.",
+        ) from None
     return out.getvalue()
 
 
-def _member(name: str) -> zipfile.ZipInfo:
-    info = zipfile.ZipInfo(name, _WHEN)
-    info.compress_type = zipfile.ZIP_DEFLATED
-    info.external_attr = 0o600 << 16
-    return info
+@dataclass(frozen=True)
+class _Styles:
+    heading: Style
+    key: Style
+    text: Style
+
+    @classmethod
+    def of(cls, book: Workbook) -> _Styles:
+        cell = {"num_format": "@", "valign": "top", "bottom": 7, "bottom_color": "#CBD5E1"}
+        heading = {"num_format": "@", "bold": True, "font_color": "white", "bg_color": "#334155"}
+        return cls(
+            book.add_format(heading | {"valign": "vcenter"}),
+            book.add_format(cell | {"bold": True}),
+            book.add_format(cell | {"text_wrap": True}),
+        )
 
 
-def _frame(tables: Sequence[WrittenTable]) -> Iterator[tuple[str, str]]:
-    numbers = range(1, len(tables) + 1)
-    kinds = "".join(
-        f'<Override PartName="/xl/worksheets/sheet{n}.xml" ContentType="{_TYPE}.worksheet+xml"/>'
-        for n in numbers
-    )
-    yield (
-        "[Content_Types].xml",
-        f'{_HEAD}<Types xmlns="{_PACKAGE}/content-types">'
-        '<Default Extension="rels" '
-        'ContentType="application/vnd.openxmlformats-package.relationships+xml"/>'
-        '<Default Extension="xml" ContentType="application/xml"/>'
-        f'<Override PartName="/xl/workbook.xml" ContentType="{_TYPE}.sheet.main+xml"/>'
-        f'<Override PartName="/xl/styles.xml" ContentType="{_TYPE}.styles+xml"/>{kinds}</Types>',
-    )
-    yield (
-        "_rels/.rels",
-        f'{_HEAD}<Relationships xmlns="{_PACKAGE}/relationships"><Relationship Id="rId1" '
-        f'Type="{_RELATIONS}/officeDocument" Target="xl/workbook.xml"/></Relationships>',
-    )
-    sheets = "".join(
-        f'<sheet name="{_attribute(_sheet_name(table.title))}" sheetId="{n}" r:id="rId{n}"/>'
-        for n, table in zip(numbers, tables, strict=True)
-    )
-    yield (
-        "xl/workbook.xml",
-        f'{_HEAD}<workbook {_MAIN} xmlns:r="{_RELATIONS}"><sheets>{sheets}</sheets></workbook>',
-    )
-    targets = "".join(
-        f'<Relationship Id="rId{n}" Type="{_RELATIONS}/worksheet" '
-        f'Target="worksheets/sheet{n}.xml"/>'
-        for n in numbers
-    )
-    yield (
-        "xl/_rels/workbook.xml.rels",
-        f'{_HEAD}<Relationships xmlns="{_PACKAGE}/relationships">{targets}'
-        f'<Relationship Id="rId{len(tables) + 1}" Type="{_RELATIONS}/styles" '
-        'Target="styles.xml"/></Relationships>',
-    )
-    yield "xl/styles.xml", _STYLES
+def _write_sheet(book: Workbook, styles: _Styles, table: WrittenTable) -> None:
+    needed = _needed(table)
+    columns = [
+        replace(column, piece=piece)
+        for column, count in zip(table.columns, needed, strict=True)
+        for piece in range(1, count + 1)
+    ]
+    sheet = book.add_worksheet(_sheet_name(table.title))
+    for index, column in enumerate(columns):
+        style = styles.key if _is_key(column) else styles.text
+        sheet.set_column(index, index, _width(columns, column), style)
+    key = next(i for i, column in enumerate(columns) if _is_key(column))
+    sheet.freeze_panes(1, key + 1)
+    sheet.autofilter(0, 0, len(table.rows), len(columns) - 1)
+    # write_string alone: write() would guess numbers, formulas and links.
+    write, wrong = sheet.write_string, 0
+    for index, column in enumerate(columns):
+        wrong |= write(0, index, exact(heading_of(column)), styles.heading)
+    for number, row in enumerate(table.rows, 1):
+        index = 0
+        for column, cell, count in zip(table.columns, row, needed, strict=True):
+            if cell is not None:  # a blank cell takes the style of its column
+                style = styles.key if _is_key(column) else styles.text
+                for offset, piece in enumerate(pieces(cell)):
+                    wrong |= write(number, index + offset, piece, style)
+            index += count
+    if wrong:  # the library says so of what it did not write, or cut
+        raise _no_room(table)
 
 
 def _sheet_name(title: str) -> str:
@@ -122,16 +109,12 @@ def _sheet_name(title: str) -> str:
     return (
         name
         if name and name.lower() != "history" and len(name.encode("utf-16-le")) < 64
-        else ("Entries")
+        else "Entries"
     )
 
 
-def _attribute(text: str) -> str:
-    return escaped(text).replace('"', "&quot;")
-
-
-def _fitted(table: WrittenTable) -> WrittenTable:
-    """The table with columns that continue those in which a text is too long for a cell."""
+def _needed(table: WrittenTable) -> list[int]:
+    """How many columns each column takes: more than one where a text is too long for a cell."""
     if len(table.rows) >= MAX_ROWS:
         raise Invalid(
             f"A sheet has room for {MAX_ROWS - 1:,} rows; {table.title} has {len(table.rows):,}. "
@@ -141,86 +124,25 @@ def _fitted(table: WrittenTable) -> WrittenTable:
     needed = [1] * len(table.columns)
     for row in table.rows:
         for index, cell in enumerate(row):
-            if cell is not None and 2 * len(cell) > MAX_CELL:
+            if cell is not None and len(cell) > _SHORT:
                 needed[index] = max(needed[index], len(pieces(cell)))
     if sum(needed) > MAX_COLUMNS:
-        raise Invalid(
-            f"A text in {table.title} is too long for a workbook. Nothing was exported.",
-            "Export JSON, YAML or CSV.",
-        )
-    if max(needed) == 1:
-        return table
-    columns = tuple(
-        replace(column, piece=piece)
-        for column, count in zip(table.columns, needed, strict=True)
-        for piece in range(1, count + 1)
-    )
-    rows = [
-        tuple(
-            piece
-            for cell, count in zip(row, needed, strict=True)
-            for piece, _number in zip_longest(
-                [cell] if cell is None or count == 1 else pieces(cell), range(count)
-            )
-        )
-        for row in table.rows
-    ]
-    return WrittenTable(table.title, columns, rows)
+        raise _no_room(table)
+    return needed
 
 
-def _sheet(table: WrittenTable) -> Iterator[str]:
-    letters = [_letters(index) for index in range(len(table.columns))]
-    last = f"{letters[-1]}{len(table.rows) + 1}"
-    key = next(i for i, column in enumerate(table.columns) if _is_key(column))
-    columns = "".join(
-        f'<col min="{n}" max="{n}" width="{_width(table, column)}" '
-        f'style="{3 if _is_key(column) else 1}" customWidth="1"/>'
-        for n, column in enumerate(table.columns, 1)
+def _no_room(table: WrittenTable) -> Invalid:
+    return Invalid(
+        f"A text in {table.title} is too long for a workbook. Nothing was exported.",
+        "Export JSON, YAML or CSV.",
     )
-    corner = f"{_letters(key + 1)}2"
-    yield (
-        f'{_HEAD}<worksheet {_MAIN}><dimension ref="A1:{last}"/><sheetViews>'
-        f'<sheetView workbookViewId="0"><pane xSplit="{key + 1}" ySplit="1" '
-        f'topLeftCell="{corner}" activePane="bottomRight" state="frozen"/>'
-        f'<selection pane="bottomRight" activeCell="{corner}" sqref="{corner}"/>'
-        f'</sheetView></sheetViews><sheetFormatPr defaultRowHeight="15"/>'
-        f"<cols>{columns}</cols><sheetData>"
-    )
-    headings = [heading_of(column) for column in table.columns]
-    yield _row(1, letters, headings, [2] * len(letters))
-    styles = [3 if _is_key(column) else 1 for column in table.columns]
-    for number, row in enumerate(table.rows, 2):
-        yield _row(number, letters, row, styles)
-    yield f'</sheetData><autoFilter ref="A1:{last}"/></worksheet>'
 
 
 def _is_key(column: Column) -> bool:
     return column.name == KEY and not column.is_field
 
 
-def _width(table: WrittenTable, column: Column) -> int:
+def _width(columns: Sequence[Column], column: Column) -> int:
     if not column.is_field and column.name in _WIDTHS:
         return _WIDTHS[column.name]
-    return _WIDE if len(table.columns) <= 4 else _NARROW
-
-
-def _row(
-    number: int, letters: Sequence[str], cells: Sequence[str | None], styles: Sequence[int]
-) -> str:
-    # A blank cell takes the style of its column.
-    written = [
-        f'<c r="{letter}{number}" s="{style}" t="inlineStr">'
-        f'<is><t xml:space="preserve">{escaped(cell)}</t></is></c>'
-        for letter, cell, style in zip(letters, cells, styles, strict=True)
-        if cell is not None
-    ]
-    return f'<row r="{number}">{"".join(written)}</row>'
-
-
-def _letters(index: int) -> str:
-    letters = ""
-    index += 1
-    while index:
-        index, rest = divmod(index - 1, 26)
-        letters = chr(ord("A") + rest) + letters
-    return letters
+    return _WIDE if len(columns) <= 4 else _NARROW
