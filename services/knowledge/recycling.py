@@ -28,11 +28,12 @@ from services.core.context import Context
 from services.core.databases import read_shop, write_shop
 from services.core.errors import Invalid
 from services.knowledge.changes import sound_reason
+from services.knowledge.drafting import rows as drafts
 from services.knowledge.entries import cells_of
 from services.knowledge.inverse import PURGED, Inverse, Kept, inverse, past_of
 from services.knowledge.ledger import ChangeSet, Ledger
 from services.knowledge.relay import relay
-from services.knowledge.searching import index
+from services.knowledge.searching import index, meaning
 from services.knowledge.sections import title_of
 from services.knowledge.sliding import slid
 from services.knowledge.state import once_a_revision
@@ -145,7 +146,7 @@ def bring_back(
 
 
 def purge(ctx: Context, actor: Actor, entry_ids: Collection[int], typed: str) -> int:
-    """Remove the texts of deleted entries from the whole history. Final.
+    """Remove the texts of deleted entries from the whole history and from all drafts. Final.
 
     That each was changed, by whom and when stays in the history. Releases are frozen and
     were given to the shop: those that hold the texts (`releases_that_hold`) keep them, and
@@ -160,6 +161,7 @@ def purge(ctx: Context, actor: Actor, entry_ids: Collection[int], typed: str) ->
     Raises:
         Denied: without `kb.purge`.
         Invalid: the confirmation is missing, or one of them is not in the bin.
+        DeskError: a database can't be written; nothing was purged.
     """
     require(actor, Permission.KB_PURGE)
     if typed.strip() != PURGE_WORD:
@@ -182,7 +184,11 @@ def purge(ctx: Context, actor: Actor, entry_ids: Collection[int], typed: str) ->
         named = ", ".join(f"{title_of(row.section)} / {row.key}" for row in rows[:100])
         told = f"Purged {len(rows)} deleted entries for good: {named}"
         Ledger(connection).write(ctx, actor, "purge", _shortened(told))
+        # Another database, so another transaction, which ends first: whatever is killed in
+        # between, the entries are still in the bin and are seen there.
+        drafts.purge(ctx, (row.entry_id for row in rows))
     index.forget(ctx)  # it may still hold pieces of these texts
+    meaning.forget(ctx)
     relay(ctx)
     return len(rows)
 

@@ -14,7 +14,7 @@ from zlib import crc32
 import pytest
 
 from services.core.settings import PROJECT_ROOT
-from services.knowledge import changes, inspecting
+from services.knowledge import changes, inspecting, recycling
 from services.knowledge.changes import Add, Delete, Edit
 from services.knowledge.searching import meaning
 from services.knowledge.searching.file import path_of_index
@@ -97,6 +97,34 @@ def test_a_folder_that_chroma_cannot_read_is_thrown_away_and_built_anew(ctx, sho
     first = by_meaning(ctx, editor, "navy")
     assert first.how is How.WORDS and "could not be worked out" in first.why and first.hits
     assert by_meaning(ctx, editor, "navy").how is How.MEANING
+
+
+def test_a_purge_leaves_nothing_that_was_worked_out_of_the_text(ctx, shop, admin, model):
+    load(ctx)
+    by_meaning(ctx, admin, "navy")
+    folder = path_of_index(ctx).parent / "meaning"
+    before = {one.name for one in folder.iterdir()}
+    rust = named(ctx, admin, COLOURS, "rust")
+    changes.save(ctx, admin, [Delete(rust.id, rust.version)])
+    recycling.purge(ctx, admin, [rust.id], "purge")
+    assert before and not folder.exists()
+    found = by_meaning(ctx, admin, "navy likes sand and white")
+    assert found.how is How.MEANING and found.hits[0].key == "navy"
+
+
+def test_a_purge_while_another_process_has_the_folder_is_done_by_that_one(ctx, shop, admin, model):
+    load(ctx)
+    by_meaning(ctx, admin, "navy")
+    folder = path_of_index(ctx).parent / "meaning"
+    before = {one.name for one in folder.iterdir()}
+    owner = meaning._keepers.pop(path_of_index(ctx))  # as another process has it
+    meaning.forget(ctx)
+    assert folder.exists()
+    meaning._keepers[path_of_index(ctx)] = owner
+    rust = named(ctx, admin, COLOURS, "rust")
+    changes.save(ctx, admin, [Delete(rust.id, rust.version)])
+    assert by_meaning(ctx, admin, "navy").how is How.MEANING
+    assert not before & {one.name for one in folder.iterdir()}
 
 
 def test_what_was_known_before_a_restart_is_not_worked_out_again(ctx, shop, editor, model):

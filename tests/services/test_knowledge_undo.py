@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import pytest
+from sqlalchemy import select
 
+from db.control import kb_draft_entries, kb_drafts
+from db.engine import read
 from services.core import audit
-from services.core.errors import Conflict, Denied, Invalid
+from services.core.errors import Conflict, Denied, DeskError, Invalid
 from services.knowledge import changes, entries, history, recycling, undoing
 from services.knowledge.changes import Add, Delete, Edit
 from services.knowledge.comparing import Mode
 from services.knowledge.document import canonical
+from services.knowledge.drafting import keeping, offering, rows
+from services.knowledge.drafting.model import EntryDraft
 from services.knowledge.exchange import applying
 from services.knowledge.exchange.planning import Options
 from tests.conftest import person
@@ -197,6 +202,68 @@ def test_a_purge_removes_the_texts_everywhere_and_leaves_who_did_what(ctx, shop,
     assert secret.encode() not in shop_bytes
     events = audit.events(ctx, person("admin"), audit.AuditFilter(actions=("knowledge.purge",)))
     assert events.total == 1 and secret not in str(events)
+
+
+def _draft_of(ctx, actor, *found, text):
+    drafts = {one.id: EntryDraft(one, one.key, {"text": text}) for one in found}
+    draft_id = keeping.new_id()
+    keeping.keep(ctx, actor, draft_id, drafts)
+    return draft_id
+
+
+def test_a_purge_takes_the_texts_out_of_everybodys_drafts_and_leaves_their_other_work(
+    ctx, shop, editor, admin
+):
+    load(ctx)
+    secret = "Ask Ana at +351 900 000 000"
+    changes.save(ctx, editor, [Add(COLOURS, "teal", {"text": secret})])
+    teal, navy = (named(ctx, editor, COLOURS, key) for key in ("teal", "navy"))
+    mixed = _draft_of(ctx, editor, teal, navy, text="Mine.")
+    alone = _draft_of(ctx, admin, teal, text=f"{secret}, please.")
+    changes.save(ctx, admin, [Delete(teal.id, teal.version)])
+    recycling.purge(ctx, admin, [teal.id], "purge")
+    assert [one.id for one in offering.mine(ctx, admin)] == []
+    assert offering.look(ctx, editor, mixed).keys() == {navy.id}
+    with read(ctx.control) as connection:
+        assert alone not in set(connection.scalars(select(kb_drafts.c.id)))
+        assert secret not in str(connection.execute(select(kb_draft_entries)).all())
+
+
+def test_a_purge_that_is_stopped_between_the_two_databases_is_still_to_be_done(
+    ctx, shop, editor, admin, monkeypatch
+):
+    load(ctx)
+    navy = named(ctx, editor, COLOURS, "navy")
+    _draft_of(ctx, editor, navy, text="Mine.")
+    changes.save(ctx, admin, [Delete(navy.id, navy.version)])
+    real = rows.purge
+
+    def stopped(*args):
+        real(*args)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(rows, "purge", stopped)
+        recycling.purge(ctx, admin, [navy.id], "purge")
+    assert recycling.found_ids(ctx, admin) == (navy.id,)
+    assert recycling.purge(ctx, admin, [navy.id], "purge") == 1
+    assert offering.mine(ctx, editor) == ()
+
+
+def test_nothing_is_purged_while_the_desks_own_database_cannot_be_written(
+    ctx, shop, admin, monkeypatch
+):
+    load(ctx)
+    navy = named(ctx, admin, COLOURS, "navy")
+    changes.save(ctx, admin, [Delete(navy.id, navy.version)])
+    with read(ctx.control) as connection:
+        connection.exec_driver_sql("PRAGMA query_only = ON")
+    with pytest.raises(DeskError):
+        recycling.purge(ctx, admin, [navy.id], "purge")
+    with read(ctx.control) as connection:
+        connection.exec_driver_sql("PRAGMA query_only = OFF")
+    (kept,) = recycling.deleted(ctx, admin).entries
+    assert kept.cells == {"text": navy.body}
 
 
 def test_who_may_only_read_can_take_nothing_back(ctx, shop, editor, manager):

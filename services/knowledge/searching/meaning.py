@@ -120,6 +120,24 @@ def known_for(ctx: Context) -> str:
     return keeper.known if keeper else ""
 
 
+def forget(ctx: Context) -> None:
+    """Throw away what is known of every entry: it tells of texts that are gone for good.
+
+    Where another process works with it, or a thread of this one, that does it before it
+    goes on.
+    """
+    keeper = _keeper(ctx)
+    if not keeper.folder.is_dir():
+        return
+    try:
+        keeper.mark.touch(mode=0o600)
+        keeper.clear()
+    except BlockingIOError:
+        log.info("another process throws away what is known of the entries' meaning")
+    except OSError as error:
+        log.warning("the meaning of the entries could not be thrown away: %s", error)
+
+
 def wait(ctx: Context, seconds: float) -> None:
     """Wait for the thread that keeps up."""
     thread = _keeper(ctx).thread
@@ -154,6 +172,32 @@ class _Keeper:
             )
             self.thread.start()
 
+    @property
+    def mark(self) -> Path:
+        """Is there where the folder is to be thrown away, by whoever has it."""
+        return self.folder.with_suffix(".forget")
+
+    def clear(self) -> None:
+        """Throw the folder away, unless a thread works with it.
+
+        Raises:
+            BlockingIOError: it is another process's.
+        """
+        with self._lock:
+            if self.thread is not None and self.thread.is_alive():
+                return
+            ours = self._owned is not None
+            self._own()
+            self._obey()
+            if not ours:
+                self.close()
+
+    def _obey(self) -> None:
+        if self.mark.exists():
+            self._let_go()
+            shutil.rmtree(self.folder)
+            self.mark.unlink()
+
     def ask(self, question: str) -> Sequence[tuple[int, float]] | str:
         """The nearest entries, or why they can't be told."""
         if not self.known or self._collection is None or self._embed is None:
@@ -186,8 +230,11 @@ class _Keeper:
     def _bring_up(self, ctx: Context) -> None:
         try:
             self._own()
-            embed = self._open()
-            self._embed_changed(ctx, embed)
+            self._obey()
+            self._embed_changed(ctx, self._open())
+            while self.mark.exists():
+                self._obey()
+                self._embed_changed(ctx, self._open())
             self.problem, self._failed = "", False
         except DeskError as error:
             self.problem = error.message
@@ -271,6 +318,8 @@ class _Keeper:
         )
         self.done, self.total = len(wanted) - len(changed), len(wanted)
         for some in _batches(changed):
+            if self.mark.exists():
+                return
             # A reader of an SQLite shop holds up its writers: one for each batch.
             with read_shop(ctx) as connection:
                 held = list(by_id(connection, some).values())
