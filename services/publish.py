@@ -24,6 +24,7 @@ from services.core.context import Context
 from services.core.errors import EXIT_DONE, EXIT_FAILED, Invalid
 from services.knowledge.releasing import activating, comparing, releases, schedule
 from services.knowledge.releasing.model import (
+    SHOWN,
     Activation,
     Comparison,
     Folder,
@@ -82,6 +83,13 @@ def _parser() -> argparse.ArgumentParser:
         help=f"two releases by number; B may be “{_SAVED}”",
     )
     what.add_argument("--write", action="store_true", help="write the current release again")
+    parser.add_argument(
+        "--offset",
+        type=int,
+        default=0,
+        metavar="N",
+        help=f"leave out the first N changes; for --compare, which tells {SHOWN} at a time",
+    )
     parser.add_argument("--reason", default="", help="why; for --again")
     parser.add_argument(
         "--over-hand-edits",
@@ -191,7 +199,11 @@ def _list(ctx: Context, options: argparse.Namespace, answer: dict[str, Any]) -> 
 def _compare(ctx: Context, options: argparse.Namespace, answer: dict[str, Any]) -> int:
     first, second = options.compare
     before, after = _number(first), None if second == _SAVED else _number(second)
-    found = comparing.compare(ctx, command_line_actor(), before, after)
+    actor = command_line_actor()
+    found = comparing.compare(ctx, actor, before, after)
+    changes = found.changes
+    if options.offset:
+        changes = comparing.more(ctx, actor, before, after, options.offset)
     answer |= {"state": "succeeded", **_counts(found)}
     answer["changes"] = [
         {
@@ -200,11 +212,11 @@ def _compare(ctx: Context, options: argparse.Namespace, answer: dict[str, Any]) 
             "action": one.action,
             "fields": {field.field: [field.before, field.after] for field in one.fields},
         }
-        for one in found.changes
+        for one in changes
     ]
     if not options.json:
         print(_told(found))
-        for change in found.changes:
+        for change in changes:
             print(f"{change.action:<6} {change.section}/{change.key}")
     return EXIT_DONE
 

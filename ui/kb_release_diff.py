@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Sequence
 
 import streamlit as st
 
@@ -53,6 +53,9 @@ def show_answers(seen: Comparison, before: str = "") -> None:
     Args:
         before: whose answers they were, where it is no release.
     """
+    if seen.unreadable:
+        st.caption(":material/star: Which golden questions are answered otherwise can't be told.")
+        return
     if not seen.asked:
         st.caption(
             ":material/star: No golden questions yet: in “Try it” you save those whose answers "
@@ -80,19 +83,28 @@ def show_answers(seen: Comparison, before: str = "") -> None:
         st.caption(f"and {form.number(len(seen.answers) - _ANSWERS)} more.")
 
 
-def show_changes(ctx: Context, seen: Comparison, new: Collection[EntryChange] = ()) -> None:
+def show_changes(
+    ctx: Context,
+    seen: Comparison,
+    more: Callable[[int], Sequence[EntryChange]],
+    new: Collection[EntryChange] = (),
+) -> None:
     """Entry by entry, grouped by section, page by page.
 
     Args:
+        more: gives the changes from one of them on, where `seen` tells them no more.
         new: those that were not there when the person looked before.
     """
-    total = len(seen.changes)
+    total = seen.added + seen.edited + seen.deleted
     if not total:
         if seen.moved:
             st.caption("Only the order of entries differs; every text is the same.")
         return
-    page = int(st.session_state.get(PAGE, 1))
-    shown = seen.changes[(page - 1) * _PAGE_ROWS : page * _PAGE_ROWS]
+    pages = -(-total // _PAGE_ROWS)
+    page = min(int(st.session_state.get(PAGE, 1)), pages)
+    block, start = divmod((page - 1) * _PAGE_ROWS, SHOWN)
+    told = seen.changes if not block else more(block * SHOWN)
+    shown = told[start : start + _PAGE_ROWS]
     section = None
     for change in shown:
         if change.section != section:
@@ -103,10 +115,8 @@ def show_changes(ctx: Context, seen: Comparison, new: Collection[EntryChange] = 
             if change in new:
                 st.badge("new since you looked", icon=":material/fiber_new:", color="orange")
             show_entry_change(part, change, ctx, with_place=True)
-    rest = seen.added + seen.edited + seen.deleted - SHOWN
-    pages = -(-total // _PAGE_ROWS)
-    if rest > 0 and page == pages:
-        st.caption(f"and {form.number(rest)} more, which are published just the same.")
+    if not shown:
+        st.caption("There are fewer changes now: look again.")
     if pages > 1:
         st.pagination(pages, key=PAGE)
 

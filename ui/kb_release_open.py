@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import streamlit as st
 
@@ -27,6 +27,7 @@ class Panel:
     plan: ReleasePlan | None = None
     seen: Comparison | None = None
     folder: Folder | None = None
+    blocks: dict[int, tuple[EntryChange, ...]] = field(default_factory=dict)  # from `offset` on
     known: frozenset[EntryChange] | None = None  # what they saw before they looked again
     moved: DeskError | None = None  # why what they saw does not hold any more
     done: Activation | None = None  # a second click finds what the first one did

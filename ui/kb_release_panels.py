@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime
 
@@ -51,7 +51,7 @@ def show(ctx: Context, actor: Actor, panel: Panel) -> None:
     if panel.kind == "again" and panel.after is not None:
         _show_again(ctx, actor, panel, panel.after)
     elif panel.kind == "compare" and panel.seen is not None:
-        _show_compare(ctx, panel, panel.seen)
+        _show_compare(ctx, actor, panel, panel.seen)
     elif panel.plan is not None:
         _show_publish(ctx, actor, panel, panel.plan)
 
@@ -85,6 +85,7 @@ def _look_again(panel: Panel) -> None:
     if panel.seen is not None:
         panel.known = frozenset(panel.seen.changes)
     panel.seen = panel.plan = panel.moved = None
+    panel.blocks.clear()
     kb_release_diff.first_page()
 
 
@@ -98,10 +99,25 @@ def _again_button(panel: Panel) -> None:
     )
 
 
+def _more(
+    ctx: Context, actor: Actor, panel: Panel, seen: Comparison
+) -> Callable[[int], Sequence[EntryChange]]:
+    """What tells the changes further on; each is kept, as what came first is."""
+
+    def tell(offset: int) -> Sequence[EntryChange]:
+        if offset not in panel.blocks:
+            before = None if seen.unreadable else seen.before
+            with st.spinner("Comparing"):
+                panel.blocks[offset] = comparing.more(ctx, actor, before, seen.after, offset)
+        return panel.blocks[offset]
+
+    return tell
+
+
 # --- compare ---
 
 
-def _show_compare(ctx: Context, panel: Panel, seen: Comparison) -> None:
+def _show_compare(ctx: Context, actor: Actor, panel: Panel, seen: Comparison) -> None:
     before, after = name_of(panel.before, saved=False), name_of(panel.after, saved=True)
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         st.header(f"From {before} to {after}", anchor=False, width="stretch")
@@ -118,7 +134,7 @@ def _show_compare(ctx: Context, panel: Panel, seen: Comparison) -> None:
             _again_button(panel)
     st.markdown(kb_release_diff.counts(seen))
     kb_release_diff.show_answers(seen)
-    kb_release_diff.show_changes(ctx, seen)
+    kb_release_diff.show_changes(ctx, seen, _more(ctx, actor, panel, seen))
 
 
 # --- publish ---
@@ -138,10 +154,17 @@ def _show_publish(ctx: Context, actor: Actor, panel: Panel, plan: ReleasePlan) -
     with form_column, st.container(border=True, key="kb_release_form"):
         _publish_form(ctx, actor, panel, plan)
     with changes:
-        _show_seen(ctx, panel, panel.seen or seen)
+        _show_seen(ctx, actor, panel, panel.seen or seen)
 
 
-def _show_seen(ctx: Context, panel: Panel, seen: Comparison) -> None:
+def _show_seen(ctx: Context, actor: Actor, panel: Panel, seen: Comparison) -> None:
+    if seen.unreadable:
+        show_problem(
+            seen.unreadable,
+            "What is saved is shown as if it were all new: publish it, or go back and make an "
+            "older release current.",
+            calm=True,
+        )
     since = (
         f" since release {seen.before}" if seen.before is not None else ": this is the first one"
     )
@@ -153,7 +176,7 @@ def _show_seen(ctx: Context, panel: Panel, seen: Comparison) -> None:
             told = form.plural(len(new), "change")
             st.caption(f":material/fiber_new: {told} you have not seen before, marked below.")
     kb_release_diff.show_answers(seen, "" if seen.before is not None else "The shop today")
-    kb_release_diff.show_changes(ctx, seen, new)
+    kb_release_diff.show_changes(ctx, seen, _more(ctx, actor, panel, seen), new)
 
 
 def _publish_form(ctx: Context, actor: Actor, panel: Panel, plan: ReleasePlan) -> None:
@@ -344,7 +367,7 @@ def _show_again(ctx: Context, actor: Actor, panel: Panel, number: int) -> None:
             f"{kb_release_diff.counts(panel.seen)} beside {name_of(panel.before, saved=False)}"
         )
         kb_release_diff.show_answers(panel.seen)
-        kb_release_diff.show_changes(ctx, panel.seen)
+        kb_release_diff.show_changes(ctx, panel.seen, _more(ctx, actor, panel, panel.seen))
 
 
 def _again_form(ctx: Context, actor: Actor, panel: Panel, number: int) -> None:

@@ -15,7 +15,7 @@ from db.knowledge import releases as releases_table
 from db.knowledge import schedules as schedules_table
 from services.core.access import command_line_actor
 from services.knowledge import changes
-from services.knowledge.changes import Edit
+from services.knowledge.changes import Add, Edit
 from services.knowledge.releasing import golden, releases, schedule
 from services.knowledge.writing import to_module
 from tests.conftest import desk_settings
@@ -264,6 +264,36 @@ def test_one_gets_away_from_a_current_release_that_can_t_be_read(desk):
         app.text_input(key="kb_release_reason").set_value("2 is damaged").run()
         press(app, "kb_release_do")
         assert "Release 1 is current" in said(app)
+
+
+def test_a_current_release_that_can_t_be_read_is_published_over(desk):
+    golden.add(desk, MIA, "navy")
+    publish(desk)
+    with write(desk.shop) as connection:
+        connection.execute(update(releases_table).values(document=b"broken", members=b"broken"))
+    say(desk, "Otherwise.")
+    with browser_with(token_of("editor")):
+        app = at_releases()
+        press(app, "kb_release_publish")
+        assert "Release 1 is damaged" in told(app) and "as if it were all new" in told(app)
+        assert "16** new" in said(app) and "answered otherwise can't be told" in said(app)
+        app.text_area(key="kb_release_notes").set_value("Over it").run()
+        press(app, "kb_release_do")
+        assert "Release 2 is current" in said(app)
+
+
+def test_the_last_of_many_changes_is_reached_page_by_page(desk):
+    publish(desk)
+    many = [Add(COLOURS, f"c{number:03}", {"text": f"Colour {number}."}) for number in range(225)]
+    changes.save(desk, MIA, many)
+    with browser_with(token_of("editor")):
+        app = at_releases()
+        press(app, "kb_release_publish")
+        assert "c000" in said(app) and "c019" in said(app) and "c020" not in said(app)
+        for page, first, last in ((10, "c180", "c199"), (11, "c200", "c219"), (12, "c220", "c224")):
+            app.session_state["kb_release_page"] = page
+            app.run()
+            assert first in said(app) and last in said(app) and "c000" not in said(app)
 
 
 def test_notes_are_offered_from_the_reasons_of_what_was_changed(desk):

@@ -80,6 +80,7 @@ NEEDS = {
     "services.knowledge.releasing.activating.make_current": Permission.KB_PUBLISH,
     "services.knowledge.releasing.activating.write_again": Permission.KB_PUBLISH,
     "services.knowledge.releasing.comparing.compare": Permission.KB_VIEW,
+    "services.knowledge.releasing.comparing.more": Permission.KB_VIEW,
     "services.knowledge.moving.move": Permission.KB_EDIT,
     "services.knowledge.moving.step": Permission.KB_EDIT,
     "services.knowledge.releasing.golden.add": Permission.KB_EDIT,

@@ -88,9 +88,17 @@ def _member(row: tuple[Any, ...]) -> Member:
 
 
 def members_of(connection: Connection, number: int) -> tuple[Member, ...]:
-    """What a release was made of, in the order of sections and places."""
-    stored = json.loads(_unpacked(connection, number, releases.c.members))
-    return tuple(Member(*one) for one in stored)
+    """What a release was made of, in the order of sections and places.
+
+    Raises:
+        Invalid: there is no such release.
+        Broken: it is not what it was when it was made.
+    """
+    stored = _unpacked(connection, number, releases.c.members)
+    try:
+        return tuple(Member(*one) for one in json.loads(stored))
+    except (ValueError, TypeError) as error:
+        raise _damaged(number) from error
 
 
 def data_of(connection: Connection, number: int) -> bytes:
@@ -166,5 +174,6 @@ def _unpacked(connection: Connection, number: int, column: Any) -> bytes:
 def _damaged(number: int) -> Broken:
     return Broken(
         f"Release {number} is damaged in the shop's database; nothing was changed.",
-        "Restore the knowledge base from a backup, or publish what is saved as a new release.",
+        "Publish what is saved as a new release, or make another release current. A backup from "
+        "before has this one whole.",
     )

@@ -15,6 +15,7 @@ from sqlalchemy import Connection
 from services.core.access import Actor, Permission, require
 from services.core.context import Context
 from services.core.databases import read_shop
+from services.knowledge import asked
 from services.knowledge.document import Kind
 from services.knowledge.entries import by_id, cells_of
 from services.knowledge.history import EntryChange, FieldChange
@@ -22,7 +23,6 @@ from services.knowledge.releasing import golden
 from services.knowledge.releasing.archive import (
     Member,
     document_of,
-    freeze,
     members_of,
     saved_members,
 )
@@ -78,28 +78,55 @@ def compare(ctx: Context, actor: Actor, before: int | None, after: int | None) -
         return comparison(connection, before, after)
 
 
+def more(
+    ctx: Context, actor: Actor, before: int | None, after: int | None, offset: int
+) -> tuple[EntryChange, ...]:
+    """The changes of a comparison from one of them on, `SHOWN` at most: all are in reach.
+
+    Args:
+        before: a release; None for nothing at all.
+        after: a release; None for what is saved now, which may be more than was compared.
+        offset: how many come before; 0 or more.
+
+    Raises:
+        Denied: without `kb.view`.
+        Invalid: there is no such release.
+    """
+    require(actor, Permission.KB_VIEW)
+    offset = max(offset, 0)
+    with read_shop(ctx) as connection:
+        pairs = _difference(connection, before, after).pairs[offset : offset + SHOWN]
+        return _told(connection, _Documents(connection), pairs, before, after)
+
+
 def comparison(connection: Connection, before: int | None, after: int | None) -> Comparison:
     """The same in the caller's transaction."""
-    old = () if before is None else members_of(connection, before)
-    new = saved_members(connection) if after is None else members_of(connection, after)
-    found = difference(old, new)
+    found = _difference(connection, before, after)
     documents = _Documents(connection)
+    told = _told(connection, documents, found.pairs[:SHOWN], before, after)
     answers: tuple[AnswerChange, ...] = ()
-    asked = len(golden.asked(connection))
-    if asked and (found.pairs or found.moved):
-        answers, asked = golden.changes(connection, documents.of(before, {}), documents.of(after))
-    shown = found.pairs[:SHOWN]
+    questions = [one.question for one in golden.asked(connection)]
+    if questions and (found.pairs or found.moved):
+        then = {} if before is None else documents.to_ask(before)
+        now = asked.saved(connection, questions) if after is None else documents.to_ask(after)
+        answers, _count = golden.changes(connection, then, now)
     return Comparison(
         before,
         after,
-        _told(connection, documents, shown, before, after),
+        told,
         found.added,
         found.edited,
         found.deleted,
         found.moved,
         answers,
-        asked,
+        len(questions),
     )
+
+
+def _difference(connection: Connection, before: int | None, after: int | None) -> Difference:
+    old = () if before is None else members_of(connection, before)
+    new = saved_members(connection) if after is None else members_of(connection, after)
+    return difference(old, new)
 
 
 def difference(before: Sequence[Member], after: Sequence[Member]) -> Difference:
@@ -178,23 +205,21 @@ def _longest_run(places: Sequence[int]) -> int:
 
 
 class _Documents:
-    """Whole states, each read once and only when something asks for it."""
+    """Whole releases, each read once and only when something asks for it."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
-        self._known: dict[int | None, dict[str, Any]] = {}
+        self._known: dict[int, Mapping[str, Any]] = {}
 
-    def of(self, number: int | None, otherwise: dict[str, Any] | None = None) -> dict[str, Any]:
-        """A release; for None, `otherwise`, or else what is saved."""
-        if number is None and otherwise is not None:
-            return otherwise
+    def of(self, number: int) -> Mapping[str, Any]:
+        """A release."""
         if number not in self._known:
-            self._known[number] = (
-                freeze(self._connection).document
-                if number is None
-                else document_of(self._connection, number)
-            )
+            self._known[number] = document_of(self._connection, number)
         return self._known[number]
+
+    def to_ask(self, number: int) -> Mapping[str, Any]:
+        """As much of a release as answers are made of."""
+        return self._known.get(number) or asked.release(self._connection, number)
 
 
 def _told(
@@ -204,25 +229,23 @@ def _told(
     before: int | None,
     after: int | None,
 ) -> tuple[EntryChange, ...]:
-    olds = _cells(documents.of(before, {}), (old for old, _new in pairs)) if pairs else {}
+    was = [old for old, _new in pairs if old is not None]
+    now = [new for _old, new in pairs if new is not None]
+    olds = _cells(documents.of(before), was) if was and before is not None else {}
     if after is None:
-        saved = by_id(connection, [new.id for _old, new in pairs if new is not None])
+        saved = by_id(connection, [new.id for new in now])
         news = {entry: _shown(one.key, one.kind, one.body) for entry, one in saved.items()}
     else:
-        news = _cells(documents.of(after), (new for _old, new in pairs)) if pairs else {}
+        news = _cells(documents.of(after), now) if now else {}
     return tuple(
         _change(old, new, olds.get(old.id, {}) if old else {}, news.get(new.id, {}) if new else {})
         for old, new in pairs
     )
 
 
-def _cells(
-    document: Mapping[str, Any], members: Iterable[Member | None]
-) -> dict[int, dict[str, str]]:
+def _cells(document: Mapping[str, Any], members: Iterable[Member]) -> dict[int, dict[str, str]]:
     found = {}
     for member in members:
-        if member is None:
-            continue
         body: Any = document
         path = path_of(member.pointer)
         for step in path:

@@ -130,10 +130,11 @@ class Comparison:
     moved: int  # entries whose place alone differs
     answers: tuple[AnswerChange, ...]  # golden questions whose answers differ
     asked: int  # golden questions that were asked
+    unreadable: str = ""  # why `before` can't be read: everything is told as new beside it
 
 
 SHOWN = 200
-"""Changes of a comparison that are told one by one."""
+"""Changes of a comparison that are told one by one; `comparing.more` tells the next ones."""
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -16,15 +18,16 @@ from services.core.access import Actor, Permission, require
 from services.core.context import Context
 from services.core.databases import read_shop
 from services.core.doors import Watcher, unwatched
-from services.core.errors import Conflict, Invalid
+from services.core.errors import Broken, Conflict, Invalid
 from services.knowledge.exchange.exporting import Export
 from services.knowledge.releasing import archive, golden
 from services.knowledge.releasing.activating import Wanted, activate, activation_of
-from services.knowledge.releasing.archive import Frozen, freeze, packed, packed_members
+from services.knowledge.releasing.archive import Frozen, Member, freeze, packed, packed_members
 from services.knowledge.releasing.comparing import Difference, comparison, difference
 from services.knowledge.releasing.model import (
     Activation,
     ActivationPage,
+    Comparison,
     Release,
     ReleasePage,
     ReleasePlan,
@@ -42,6 +45,8 @@ MAX_PAGE_ROWS = 200
 def preview(ctx: Context, actor: Actor) -> ReleasePlan:
     """What publishing now would change, and how the folder stands. Writes nothing.
 
+    A current release that can't be read is no hindrance: everything is new beside it.
+
     Raises:
         Denied: without `kb.view`.
     """
@@ -50,9 +55,20 @@ def preview(ctx: Context, actor: Actor) -> ReleasePlan:
         current = current_release(connection)
         asked = repr([(one.question, one.note) for one in golden.asked(connection)])
         name = f"preview {current} {hashlib.sha256(asked.encode()).hexdigest()}"
-        seen = once_a_revision(connection, name, lambda: comparison(connection, current, None))
+        try:
+            seen = once_a_revision(connection, name, lambda: _beside(connection, current))
+        except Broken as error:
+            beside_nothing = comparison(connection, None, None)
+            seen = replace(beside_nothing, before=current, unreadable=error.message)
         number, at = next_number(connection), revision(connection)
     return ReleasePlan(number, at, seen, standing(ctx))
+
+
+def _beside(connection: Connection, current: int | None) -> Comparison:
+    if current is not None:
+        # Told also where nothing differs: what can't be written again must not seem published.
+        archive.data_of(connection, current)
+    return comparison(connection, current, None)
 
 
 def publish(
@@ -146,7 +162,10 @@ def drafted(ctx: Context, plan: ReleasePlan) -> Draft:
         require_unmoved(connection, plan)
         frozen = freeze(connection)
         before = current_release(connection)
-        old = () if before is None else archive.members_of(connection, before)
+        old: Sequence[Member] = ()
+        if before is not None:
+            with suppress(Broken):  # all is new beside it, as the plan says
+                old = archive.members_of(connection, before)
     found = difference(old, frozen.members)
     return Draft(frozen, found, packed(frozen.data), packed_members(frozen.members))
 
