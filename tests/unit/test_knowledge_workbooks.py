@@ -141,6 +141,19 @@ def test_merged_cells_hidden_sheets_and_empty_rows_are_read_and_said() -> None:
     assert any("hidden" in note for note in file.notes)
 
 
+def test_parts_that_are_not_read_may_say_what_they_like() -> None:
+    book = own({"occasions": {"a": "b"}})
+    for name, inner in {
+        "xl/calcChain.xml": b'<c r="B9" i="1"/><c r="A1"/>',
+        "xl/externalLinks/externalLink1.xml": b'<row r="9"/><row r="1"/>',
+        "xl/pivotCache/pivotCacheRecords1.xml": b"<r><x/></r>" * xlsx_preflight.MAX_AT_ONCE,
+    }.items():
+        book = with_member(name, b"<whole " + NAMESPACE + b">" + inner + b"</whole>", book)
+    book = with_member("xl/drawings/vmlDrawing1.vml", b"<xml><br></xml>", book)
+    book = with_member("xl/media/image1.png", b"\x89PNG\r\n", book)
+    assert document_of(formats.read("kb.xlsx", book)) == {"occasions": {"a": "b"}}
+
+
 def test_a_sheet_that_is_no_table_is_told_and_the_others_are_read() -> None:
     book, _sheet = made("Occasions", ["key", "text"], ["a", "one"])
     book.create_sheet("Notes").append(["Remember the milk"])
@@ -254,6 +267,10 @@ HOSTILE: dict[str, tuple[Callable[[], bytes], str]] = {
             "xl/styles.xml", HEAD + b"<row/>" * 200_000 + b"</sheetData></worksheet>"
         ),
         "unfolds",
+    ),
+    "a sheet that is none": (
+        lambda: with_member("xl/worksheets/sheet1.xml", b"<calcChain " + NAMESPACE + b"/>"),
+        "not an .xlsx",
     ),
     "a sheet that is not there": (lambda: _without("xl/worksheets/sheet1.xml"), "not an .xlsx"),
     "another dialect": (

@@ -20,7 +20,7 @@ from services.knowledge.shapes import NotImportable
 MAX_UNPACKED = 256_000_000
 """Bytes of all members together."""
 
-MAX_ELEMENTS = 8_000_000
+MAX_ELEMENTS = 6_000_000
 MAX_AT_ONCE = 100_000
 """Elements that are held at the same time: a row of a sheet, a shared text, or a whole part."""
 
@@ -39,9 +39,15 @@ _CHUNK = 1 << 16
 
 _MAIN = "http://schemas.openxmlformats.org/spreadsheetml/2006/main"
 _STRICT = "http://purl.oclc.org/ooxml/spreadsheetml/main"
-# Parts that are read as a whole, whatever is in them.
+# Parts that the library reads as a whole, whatever is in them; and parts that it never opens,
+# which may be large, and in which a row or a cell is something else.
 _WHOLE = re.compile(
     r"(?:styles|workbook|theme\d*|core|custom|\[content_types\])\.xml$|\.rels$", re.IGNORECASE
+)
+_UNREAD = re.compile(
+    r"xl/(?:calcChain|comments|connections|metadata|pivot|externalLinks/|queryTables/|revisions/"
+    r"|richData/|tables/|threadedComments/)|customXml/",
+    re.IGNORECASE,
 )
 _MARKUP = re.compile(rb"[\xef\xbb\xbf\xfe\xff\0\s]*(?:<|$)")
 # What Python's zipfile, zlib and encodings raise where a file is not what it says.
@@ -84,7 +90,7 @@ class Checked:
     """What was met on the way, and the library does not tell."""
 
     sheets: int = 0
-    merged: dict[str, int] = field(default_factory=dict)  # merged places, by member
+    tables: dict[str, int] = field(default_factory=dict)  # by member: places that are merged
 
 
 def check(data: bytes) -> Checked:
@@ -154,9 +160,9 @@ class _Part:
     def __init__(self, walk: _Walk, member: str) -> None:
         self._walk, self._member = walk, member
         self._is_new = True
-        self._holds = "row" if _WHOLE.search(member) is None else ""
-        self._depth = self._at_once = self._length = self._merged = 0
-        self._row = 0
+        self._root = ""
+        self._is_unread = _UNREAD.match(member) is not None
+        self._depth = self._at_once = self._length = self._row = 0
         self._column = -1
         self._parser = parser = expat.ParserCreate(namespace_separator=" ")
         parser.buffer_text = True
@@ -185,38 +191,52 @@ class _Part:
         self._depth += 1
         self._at_once += 1
         self._length = 0
-        if walk.elements > MAX_ELEMENTS or self._depth > _DEEPEST or self._at_once > MAX_AT_ONCE:
+        if walk.elements > MAX_ELEMENTS or self._depth > _DEEPEST:
+            raise too_much()
+        if self._is_unread:
+            return
+        if self._at_once > MAX_AT_ONCE:
             raise too_much()
         inner = walk.names.get(name)
         if inner is None:
             inner = walk.names[name] = _local(name)
-        if inner == "c":
-            self._cell(facts.get("r"))
-        elif inner == "row":
-            self._next_row(facts.get("r"))
+        if self._depth == 1:
+            self._begin(inner)
+        elif inner == "sheet":
+            walk.checked.sheets += 1
         elif inner == "si":
             walk.strings += 1
             if walk.strings > _MAX_STRINGS:
                 raise too_much()
+        elif self._root != "worksheet":
+            return
+        elif inner == "c":
+            self._cell(facts.get("r"))
+        elif inner == "row":
+            self._next_row(facts.get("r"))
         elif inner == "f":
             walk.shared += facts.get("t") == "shared"
         elif inner == "mergeCell":
-            self._merged += 1
-            walk.checked.merged[self._member] = self._merged
-        elif inner == "sheet":
-            walk.checked.sheets += 1
+            walk.checked.tables[self._member] += 1
+
+    def _begin(self, root: str) -> None:
+        self._root = root if _WHOLE.search(self._member) is None else ""
+        if self._root == "worksheet":
+            self._walk.checked.tables[self._member] = 0
 
     def _end(self, name: str) -> None:
-        walk = self._walk
-        inner = walk.names[name]
         self._depth -= 1
-        if inner in ("row", "si"):
-            if self._holds:
+        if not self._is_unread:
+            walk = self._walk
+            inner = walk.names[name]
+            if (inner == "row" and self._root == "worksheet") or (
+                inner == "si" and self._root == "sst"
+            ):
                 self._at_once = 0
-        elif inner == "f":
-            walk.formula = max(walk.formula, self._length)
-            if walk.shared * walk.formula > _MAX_SHARED:
-                raise too_much()
+            elif inner == "f":
+                walk.formula = max(walk.formula, self._length)
+                if walk.shared * walk.formula > _MAX_SHARED:
+                    raise too_much()
         self._length = 0
 
     def _text(self, text: str) -> None:

@@ -54,16 +54,13 @@ class Workbook:
             raise _failed(error) from None
         if len(book.sheetnames) < checked.sheets:
             raise no_workbook()  # the library passes over a sheet that isn't there
-        self.sheets = [
-            Sheet(
-                sheet.title,
-                sheet.sheet_state != "visible",
-                # The one place that tells which member a sheet is; without it, none is merged.
-                checked.merged.get(getattr(sheet, "_worksheet_path", ""), 0),
-                sheet,
-            )
-            for sheet in book.worksheets
-        ]
+        self.sheets: list[Sheet] = []
+        for sheet in book.worksheets:
+            # The one place that tells which member of the package a sheet is.
+            merged = checked.tables.get(getattr(sheet, "_worksheet_path", ""))
+            if merged is None:
+                raise no_workbook()
+            self.sheets.append(Sheet(sheet.title, sheet.sheet_state != "visible", merged, sheet))
 
     def rows(self, sheet: Sheet) -> Iterator[tuple[int, list[Cell]]]:
         """Number and cells of each row that has any."""
