@@ -18,6 +18,7 @@ from ui.kb_entry import field_title
 from ui.kb_text import show_text
 from ui.messages import say_after_rerun, show_error
 from ui.session import guard
+from ui.tables import on_phone
 
 _DIALOG, _ALL = "kb_purge", "kb_bin_all"
 _PAGE, _FIND = "kb_bin_page", "kb_bin_find"
@@ -50,7 +51,7 @@ def show_bin(ctx: Context, actor: Actor) -> None:
         st.caption("Nothing in the bin says that.")
         return
     left, right = st.columns([3, 2], gap="medium")
-    with left:
+    with left, st.container(key="list_of_deleted"):
         chosen = _list(ctx, found.entries, page)
         pages = -(-found.total // recycling.BIN_ROWS)
         if pages > 1:
@@ -68,7 +69,7 @@ def show_bin(ctx: Context, actor: Actor) -> None:
             )
             if dialogs.is_open(_ALL, search):
                 _bring_all(search)
-    with right:
+    with right, st.container(key="chosen_deleted" if chosen else "nothing_deleted"):
         if not chosen:
             st.caption("Choose rows to read them or bring them back.")
         else:
@@ -81,13 +82,16 @@ def _first_page() -> None:
 
 def _list(ctx: Context, entries: tuple[DeletedEntry, ...], page: int) -> list[DeletedEntry]:
     now, zone = ctx.now(), form.viewer_zone()
+    columns = {
+        "Section": [title_of(one.section) for one in entries],
+        "Key": [one.key for one in entries],
+        "Deleted": [form.when_short(one.at, now, zone) for one in entries],
+        "By": [one.by for one in entries],
+    }
+    if on_phone():
+        del columns["Section"], columns["By"]
     table = st.dataframe(
-        {
-            "Section": [title_of(one.section) for one in entries],
-            "Key": [one.key for one in entries],
-            "Deleted": [form.when_short(one.at, now, zone) for one in entries],
-            "By": [one.by for one in entries],
-        },
+        columns,
         # Rows are chosen by position: a list of other rows is another table.
         key=f"kb_bin_{page}_{hash(tuple(one.entry_id for one in entries))}",
         hide_index=True,

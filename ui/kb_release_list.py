@@ -10,7 +10,7 @@ from services.knowledge.releasing import releases
 from services.knowledge.releasing.model import Release
 from services.knowledge.releasing.status import Status
 from ui import format as form
-from ui import kb_release_open
+from ui import kb_release_open, kb_rollback
 from ui.kb_release_diff import name_of
 from ui.tables import on_phone
 
@@ -82,7 +82,9 @@ def _show(ctx: Context, actor: Actor, found: Status, one: Release, total: int) -
         entries = form.plural(one.entries, "entry", "entries")
         st.caption(f"{entries}; {_counts(one)}", help=f"SHA-256 of its JSON: {one.digest}")
         _show_activation(ctx, actor, one)
-        _offer_current(actor, found, one)
+        with st.container(horizontal=True, gap="small"):
+            _offer_current(actor, found, one)
+            kb_rollback.offer_release(actor, one.number)
         _offer_compare(ctx, actor, one, total)
         _offer_files(ctx, actor, one)
 

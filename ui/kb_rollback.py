@@ -19,7 +19,7 @@ from ui.kb_entry import show_change
 from ui.messages import say_after_rerun, show_error
 from ui.session import guard
 
-_DIALOG, _TIMED = "kb_rollback", "kb_rollback_time"
+_DIALOG, _TIMED, _RELEASED = "kb_rollback", "kb_rollback_time", "kb_rollback_release"
 _SHOWN = 25
 
 
@@ -57,6 +57,24 @@ def offer_time(actor: Actor) -> None:
         _timed()
 
 
+def offer_release(actor: Actor, number: int) -> None:
+    """The button under a release: what is saved becomes what it says."""
+    if not actor.may(Permission.KB_EDIT):
+        return
+    st.button(
+        "Go back to it",
+        key="kb_rollback_release",
+        icon=":material/settings_backup_restore:",
+        type="tertiary",
+        help="What is saved, or a section of it, becomes what this release says. Shows first "
+        "what would change; the shop reads it when it is published.",
+        on_click=dialogs.open_dialog,
+        args=(_RELEASED, number),
+    )
+    if dialogs.is_open(_RELEASED, number):
+        _released(number)
+
+
 @st.dialog(
     "Go back",
     icon=":material/settings_backup_restore:",
@@ -89,6 +107,18 @@ def _timed() -> None:
         return
     local = datetime.combine(day, at, form.viewer_zone())
     _choose(ctx, actor, Moment(at=local.astimezone(UTC)))
+
+
+@st.dialog(
+    "Go back to a release",
+    icon=":material/settings_backup_restore:",
+    width="large",
+    on_dismiss=dialogs.close,
+)
+def _released(number: int) -> None:
+    ctx, actor = guard(Permission.KB_EDIT)
+    dialogs.leave_when_closed(_RELEASED, number)
+    _choose(ctx, actor, Moment(release=number))
 
 
 def _choose(ctx: Context, actor: Actor, moment: Moment) -> None:
@@ -131,8 +161,12 @@ def _choose(ctx: Context, actor: Actor, moment: Moment) -> None:
 
 def _show_plan(ctx: Context, plan: RollbackPlan) -> None:
     place = form.plain(title_of(plan.where)) if plan.where else "The whole knowledge base"
-    exactly = "" if plan.moment.at else ", right after that change"
-    st.markdown(f"**{place} as it was on {form.when(plan.then)}{exactly}**")
+    then = f"on {form.when(plan.then)}"
+    if plan.moment.release is not None:
+        then = f"in release {plan.moment.release}"
+    elif plan.moment.at is None:
+        then += ", right after that change"
+    st.markdown(f"**{place} as it was {then}**")
     since = form.plural(plan.change_sets, "change has", "changes have")
     st.caption(f"{since} been made since. Going back is a change of its own; none of them is lost.")
     if plan.is_empty:

@@ -14,6 +14,7 @@ from tests.conftest import person
 from tests.knowledge_base import COLOURS, FABRICS, named, state
 from tests.pages.people import browser_with, knowledge_desk, open_app, said, token_of
 from tests.pages.test_knowledge_views import choose
+from tests.services.publishing import publish
 
 EDITOR = person("editor")
 ZOE = system_actor("Zoe")
@@ -132,6 +133,20 @@ def test_a_part_goes_back_without_a_word_and_the_rest_stays(desk):
         assert not app.exception
     assert named(desk, EDITOR, FABRICS, "linen").cells["care"] == "Wash warm, iron damp."
     assert named(desk, EDITOR, COLOURS, "navy").body == "A."
+
+
+def test_what_is_saved_becomes_what_a_release_says(desk):
+    publish(desk, person("admin"))
+    before = state(desk)
+    say(desk, "A.")
+    with browser_with(token_of("editor")):
+        app = choose(at_view("releases"))
+        app.button(key="kb_rollback_release").click().run()
+        assert "as it was in release 1" in said(app)
+        app.text_input(key="kb_rollback_typed").set_value(rollback.WORD).run()
+        app.button(key="kb_rollback_do").click().run()
+        assert not app.exception
+    assert state(desk) == before
 
 
 def test_what_somebody_saves_while_the_dialog_is_open_is_shown_before_it_goes_back(desk):
