@@ -54,6 +54,7 @@ def _context() -> Context:
         log.warning("the shop is not attached: %s", error)
     else:
         relay(ctx)
+        _warm(ctx)
     return ctx
 
 
@@ -69,6 +70,12 @@ def _recover(ctx: Context) -> None:
     except Exception as error:
         message, hint, _error_id = describe(error)
         log.error("a killed restore could not be put in order: %s %s", message, hint)
+
+
+def _warm(ctx: Context) -> None:
+    from services.knowledge import warming  # only now: most pages do without its imports
+
+    warming.warm(ctx)
 
 
 def take_over() -> None:
