@@ -1,18 +1,16 @@
 """The knowledge desk at 1,000 and at 100,000 entries: `python -m benchmarks.knowledge`.
 
 Every action is given as a ratio to the same one in the small knowledge base, and where bare
-SQLite statements do the same rows, as a ratio to those in the same run. Pages are run whole,
-as a browser asks for them; Django's admin and its like are not at hand to be measured beside.
+SQLite statements do the same rows, as a ratio to those in the same run. Then the pages, as
+`benchmarks.knowledge_pages` mixes them; Django's admin and its like are not at hand to be
+measured beside.
 """
 
 from __future__ import annotations
 
 import argparse
-import logging
 import os
-import random
 import sqlite3
-import statistics
 import sys
 import tempfile
 import time
@@ -22,11 +20,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parents[1]
+from benchmarks import knowledge_pages
+
 SIZES = (1_000, 100_000)
-GOAL_SECONDS = 0.5
-PAGES = 60
-_PASSWORD = "seven odd ducks swim"
 _SECTION = "/color_matching/by_color"
 
 
@@ -49,7 +45,7 @@ def main() -> int:
     found: dict[int, dict[str, Timed]] = {}
     for size in sizes:
         with tempfile.TemporaryDirectory(prefix="desk-kb-") as folder:
-            ctx = _desk(Path(folder), size)
+            ctx = desk(Path(folder), size)
             found[size] = {one.name: one for one in _actions(ctx, options.import_rows)}
             ctx.close()
     small, large = (found[size] for size in sizes)
@@ -61,20 +57,15 @@ def main() -> int:
             f"{name:32}{small[name].seconds * 1000:10.1f}{one.seconds * 1000:10.1f}"
             f"{one.seconds / small[name].seconds:8.1f}{bare:>22}"
         )
-    runs = _pages(options.entries)
-    for kind, times in zip(("", ", processor time"), zip(*runs, strict=True), strict=True):
-        p50, p95 = statistics.median(times), sorted(times)[int(len(times) * 0.95)]
-        print(
-            f"\nA page of {options.entries:,} entries, {len(times)} different ones{kind}: "
-            f"p50 {p50 * 1000:.0f} ms, p95 {p95 * 1000:.0f} ms"
-        )
-        if not kind:
-            verdict = "met" if p95 <= GOAL_SECONDS else "NOT met"
-            print(f"goal: p95 at most {GOAL_SECONDS * 1000:.0f} ms: {verdict}")
+    for size in sizes:
+        with tempfile.TemporaryDirectory(prefix="desk-kb-") as folder:
+            spent = knowledge_pages.measure(Path(folder), size)
+        knowledge_pages.tell(size, spent)
     return 0
 
 
-def _desk(folder: Path, entries: int) -> Any:
+def desk(folder: Path, entries: int) -> Any:
+    """A desk of its own with so many entries: its context."""
     from benchmarks import kbdata
     from services.core.context import open_context
     from services.core.loading import load_settings
@@ -190,47 +181,6 @@ def _bare(path: str, statement: str, *values: str) -> float:
             connection.commit()
 
         return _best(act)
-
-
-def _pages(entries: int) -> list[tuple[float, float]]:
-    """Seconds, and processor seconds, of whole runs of the page: sections, searches, views."""
-    from streamlit.testing.v1 import AppTest, app_test
-
-    from services.core.access import command_line_actor
-    from services.knowledge.sections import SECTIONS
-    from services.people import accounts, sign_in, tickets
-    from tests.pages.people import TakenOver, browser_with
-    from ui import session
-
-    logging.getLogger("streamlit").setLevel(logging.ERROR)
-    chance = random.Random(7)
-    with tempfile.TemporaryDirectory(prefix="desk-kb-") as folder:
-        _desk(Path(folder), entries).close()
-        app_test.PagesManager = TakenOver
-        tickets.open_window()
-        ctx, root = session.context(), command_line_actor("bench")
-        accounts.create(ctx, root, "bench", "Bench", "admin", password=_PASSWORD)
-        signed = sign_in.sign_in(ctx, "bench", _PASSWORD)
-        assert isinstance(signed, sign_in.SignedIn)
-        times = []
-        parts = [(one.key, part.pointer) for one in SECTIONS for part in one.parts]
-        for number in range(PAGES):
-            section, part = chance.choice(parts)
-            query = {"section": section, "part": part}
-            if number % 3 == 0:
-                query["find"] = chance.choice(["silk", "navy", "saddle_sage", "nothing at all"])
-            if number % 10 == 9:
-                query = {"view": "history"}
-            app = AppTest.from_file(str(ROOT / "pages" / "knowledge.py"), default_timeout=60)
-            for name, value in query.items():
-                app.query_params[name] = value
-            with browser_with(signed.token):
-                begun, used = time.perf_counter(), time.process_time()
-                app.run()
-                times.append((time.perf_counter() - begun, time.process_time() - used))
-            if app.exception:
-                raise RuntimeError(f"{query}: {app.exception[0].value}")
-        return times
 
 
 if __name__ == "__main__":

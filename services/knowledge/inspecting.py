@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections import OrderedDict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from pathlib import Path
 
@@ -23,7 +23,7 @@ from services.core.databases import read_shop
 from services.core.errors import Broken
 from services.knowledge import dismissing
 from services.knowledge.dismissing import Dismissed
-from services.knowledge.entries import everything
+from services.knowledge.entries import everything, everything_calmly
 from services.knowledge.quality import Completeness, Facts, Finding, completeness, findings
 from services.knowledge.searching import meaning
 from services.knowledge.searching.file import path_of_index
@@ -108,9 +108,13 @@ def refresh(ctx: Context) -> None:
         state = _state(ctx, connection)
         if _found_before(ctx).state == state:
             return
-        facts = _facts(ctx, connection, state)
+    alike = meaning.alike(ctx, state.revision)
+    facts = Facts(list(everything_calmly(ctx)), ctx.now(), state.categories, alike)
+    with read_shop(ctx) as connection:
+        # Of two states at once: better than nothing, and never taken for one of them.
+        sure = state if revision(connection) == state.revision else replace(state, revision="")
     try:
-        _keep(ctx, state, facts)
+        _keep(ctx, sure, facts)
     except Exception:
         with _guard:
             _failed[path_of_index(ctx)] = state
@@ -164,7 +168,7 @@ def _found_before(ctx: Context) -> _Checked:
 
 
 def _facts(ctx: Context, connection: Connection, state: _State) -> Facts:
-    alike = meaning.alike(ctx, connection)
+    alike = meaning.alike(ctx, state.revision)
     return Facts(everything(connection), ctx.now(), state.categories, alike)
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sized
 from typing import Any, TypeVar
 
 from sqlalchemy import Connection, select
@@ -17,7 +17,9 @@ from db.knowledge import state
 
 T = TypeVar("T")
 
-_KEPT = 64
+_KEPT = 512
+_WEIGHT = 4_000_000
+"""So many values are kept, and so many ids and the like in all of them: 32 MB of ids."""
 _known: OrderedDict[tuple[str, str], Any] = OrderedDict()
 _lock = threading.Lock()
 
@@ -32,8 +34,8 @@ def once_a_revision(connection: Connection, name: str, work_out: Callable[[], T]
 
     Args:
         connection: of a reading transaction; one that writes sees what may never be.
-        name: what it is; with its parameters, where it has any. Kept for every one of the
-            last few: nothing large, and nothing that may be changed by whoever gets it.
+        name: what it is; with its parameters, where it has any. Those used last are kept,
+            many small ones or a few large: nothing that may be changed by whoever gets it.
     """
     key = (revision(connection), name)  # no two databases share a revision, but copies
     with _lock:
@@ -44,6 +46,12 @@ def once_a_revision(connection: Connection, name: str, work_out: Callable[[], T]
     made = work_out()
     with _lock:
         _known[key] = made
-        while len(_known) > _KEPT:
-            _known.popitem(last=False)
+        _known.move_to_end(key)
+        weight = sum(map(_weight, _known.values()))
+        while len(_known) > _KEPT or (weight > _WEIGHT and len(_known) > 1):
+            weight -= _weight(_known.popitem(last=False)[1])
     return made
+
+
+def _weight(value: Any) -> int:
+    return 1 + (len(value) if isinstance(value, Sized) else 0)

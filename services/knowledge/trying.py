@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import enum
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -136,15 +136,20 @@ def starters(ctx: Context, actor: Actor) -> tuple[str, ...]:
     """
     require(actor, Permission.KB_VIEW)
     with read_shop(ctx) as connection:
-        document = asked.saved(connection)
         first = [key.replace("_", " ") for key in asked.first_keys(connection)]
         offered = {golden.folded(one): one for one in (*golden.STARTERS, *first) if one.strip()}
-        return tuple(
-            one
-            for one in offered.values()
-            if len(one) <= MAX_QUESTION
-            and any(answer.found is Found.ENTRY for answer in ask(document, one))
+        return once_a_revision(
+            connection, "starters", lambda: _answered(connection, offered.values())
         )
+
+
+def _answered(connection: Connection, questions: Iterable[str]) -> tuple[str, ...]:
+    """Those for which something is written."""
+    sound = [one for one in questions if len(one) <= MAX_QUESTION]
+    saved = Asker(asked.saved(connection, sound))
+    return tuple(
+        one for one in sound if any(answer.found is Found.ENTRY for answer in saved.ask(one))
+    )
 
 
 @dataclass(frozen=True)

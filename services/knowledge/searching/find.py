@@ -174,7 +174,7 @@ def _suggestions(ctx: Context, connection: Connection, wanted: Sequence[str]) ->
         dict.fromkeys(
             [
                 *(key for key in close if likely[key] >= _SIMILAR),
-                *(word for word in alone if index.ranked(ctx, connection, word, 1, 0).total),
+                *(word for word in alone if index.occurs(ctx, connection, word)),
             ]
         )
     )[:_SUGGESTED]

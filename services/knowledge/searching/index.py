@@ -33,7 +33,7 @@ from services.knowledge.searching.file import ThrownAway, Unusable, forget, open
 from services.knowledge.searching.folding import fold, words_of
 from services.knowledge.state import revision
 
-__all__ = ["Ranking", "forget", "like_keys", "matching", "ranked", "refresh"]
+__all__ = ["Ranking", "forget", "like_keys", "matching", "occurs", "ranked", "refresh"]
 
 log = logging.getLogger("desk.search")
 
@@ -95,6 +95,30 @@ def matching(ctx: Context, connection: Connection, words: str) -> frozenset[int]
     except Unusable as error:
         _say(error)
         return frozenset(found.id for found in _scan(connection, wanted))
+
+
+def occurs(ctx: Context, connection: Connection, words: str) -> bool:
+    """Whether any entry holds every word; cheaper than counting or ranking them.
+
+    Args:
+        words: without a word, nothing is found.
+
+    Raises:
+        Invalid: more was typed than anybody searches for.
+    """
+    wanted = words_of(words)
+    if not wanted:
+        return False
+    where, values = _condition(wanted)
+
+    def ask(index: sqlite3.Connection) -> bool:
+        return index.execute(f"SELECT 1 {where} LIMIT 1", values).fetchone() is not None
+
+    try:
+        return _use(ctx, connection, ask)
+    except Unusable as error:
+        _say(error)
+        return next(_scan(connection, wanted), None) is not None
 
 
 def ranked(ctx: Context, connection: Connection, words: str, limit: int, offset: int) -> Ranking:
@@ -168,7 +192,10 @@ def _build(ctx: Context) -> None:
             now = revision(connection)
             if before == now:
                 return
-            gone, rows = _to_do(connection, index, before, None)
+            gone, changed = _changed(connection, index, before)
+        # What is saved from here on is read as it is then, and again by the next who searches:
+        # the history tells that it came after this revision.
+        rows = list(_read_calmly(ctx, changed))
         _bring_up(index, gone, rows, now)
         index.execute("COMMIT")
 
@@ -279,20 +306,27 @@ _Folded = tuple[int, int, str, str, str]
 
 
 def _to_do(
-    connection: Connection, index: sqlite3.Connection, before: str | None, at_most: int | None
+    connection: Connection, index: sqlite3.Connection, before: str | None, at_most: int
 ) -> tuple[set[int], list[_Folded]]:
     """Ids to take out of the index, and rows to put in.
 
     Raises:
         _MuchToDo: they are more than that.
     """
-    changed = _changed_since(connection, before) if before else None
-    gone = changed  # those that still stand are put in again
-    if changed is None or gone is None:
-        gone, changed = _differing(connection, index)
-    if at_most is not None and len(changed) > at_most:
+    gone, changed = _changed(connection, index, before)
+    if len(changed) > at_most:
         raise _MuchToDo(f"{len(changed)} entries are to be read")
     return gone, list(_read(connection, changed))
+
+
+def _changed(
+    connection: Connection, index: sqlite3.Connection, before: str | None
+) -> tuple[set[int], set[int]]:
+    """Ids to take out of the index, and of what is to be read for it."""
+    changed = _changed_since(connection, before) if before else None
+    if changed is not None:
+        return changed, changed  # those that still stand are put in again
+    return _differing(connection, index)
 
 
 def _bring_up(index: sqlite3.Connection, gone: set[int], rows: list[_Folded], now: str) -> None:
@@ -344,6 +378,14 @@ def _read(connection: Connection, wanted: set[int]) -> Iterator[_Folded]:
     for some in _chunks(wanted):
         for row in connection.execute(_BODIES.where(table.c.id.in_(some))):
             yield row.id, row.version, row.digest, fold(row.key), _text(row)
+
+
+def _read_calmly(ctx: Context, wanted: set[int]) -> Iterator[_Folded]:
+    """The same, a few at a time: a reader of an SQLite shop holds up its writers."""
+    for some in _chunks(wanted):
+        with read_shop(ctx) as connection:
+            rows = list(_read(connection, set(some)))
+        yield from rows
 
 
 _BODIES = select(

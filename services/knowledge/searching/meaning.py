@@ -104,12 +104,16 @@ def ask(ctx: Context, connection: Connection, question: str) -> Sequence[tuple[i
     return keeper.ask(question)
 
 
-def alike(ctx: Context, connection: Connection) -> Sequence[tuple[int, int, float]] | None:
-    """Pairs of entries that say the same in other words; None where that is not known (yet)."""
+def alike(ctx: Context, now: str) -> Sequence[tuple[int, int, float]] | None:
+    """Pairs of entries that say the same in other words; None where that is not known (yet).
+
+    Args:
+        now: the revision that is saved.
+    """
     if missing(ctx):
         return None
     keeper = _keeper(ctx)
-    keeper.keep_up(ctx, revision(connection))
+    keeper.keep_up(ctx, now)
     return keeper.alike()
 
 
