@@ -27,7 +27,7 @@ test: $(VENV)/.installed-dev ## install what tests need and run every test, brow
 faults: $(VENV)/.installed-dev ## break everything on purpose, over 200 kills among it; writes docs/faults.md
 	@DESK_FAULTS=long $(BIN)/python -m pytest -n 2 --dist loadgroup tests/faults tests/services $(ARGS)
 
-soak: $(VENV)/.installed-dev ## let fifty people edit one section for a minute on each database; writes docs/soak.md
+soak: $(VENV)/.installed-dev ## let fifty people and three browsers edit one section for a minute; writes docs/soak.md
 	@$(BIN)/python -m pytest tests/soak/long.py $(ARGS)
 
 check: $(VENV)/.installed-dev ## lint, types, import contracts

@@ -174,12 +174,28 @@ def edit_together(settings: Settings, editors: int, seconds: float) -> list[Edit
     return people
 
 
-def settle_accounts(ctx: Context, people: list[Editor]) -> Counter[str]:
-    """Every acknowledged save is there once, and nobody wrote over what they had not seen.
+@dataclass(frozen=True)
+class Books:
+    """The history as it is when all have stopped, found to be sound."""
 
-    Returns:
-        What happened, counted.
-    """
+    sets: list[Any]
+    by_set: dict[str, dict[int, Any]]  # change set -> entry -> what it did to it
+    live: int
+
+    def counted(self) -> Counter[str]:
+        """How much is in it."""
+        rows = sum(map(len, self.by_set.values()))
+        return Counter(
+            {
+                "change sets": len(self.sets),
+                "changes of entries": rows,
+                "entries left": self.live,
+            }
+        )
+
+
+def open_books(ctx: Context) -> Books:
+    """Replay the history; it gives what is there, and each set is in the audit log once."""
     relay(ctx)
     with read_shop(ctx) as connection:
         rows = connection.execute(
@@ -187,26 +203,35 @@ def settle_accounts(ctx: Context, people: list[Editor]) -> Counter[str]:
             .join(change_sets)
             .order_by(changes_table.c.id)
         ).all()
-        sets = connection.execute(select(change_sets)).all()
+        sets = list(connection.execute(select(change_sets)))
         live = {row.id: _facts(row) for row in connection.execute(select(entries))}
         versions = {row.id: row.version for row in connection.execute(select(entries))}
     _replay(rows, live, versions)
     told = Counter(row.relay_key for row in _audited(ctx))
     assert told == Counter(f"kb:{row.id}" for row in sets), "each is in the audit log once"
     assert all(row.relayed for row in sets)
-    known = {row.id for row in sets}
-    by_set: dict[str, dict[int, Any]] = {}
+    by_set: dict[str, dict[int, Any]] = {row.id: {} for row in sets}
     for row in rows:
-        assert row.entry_id not in by_set.setdefault(row.change_set_id, {}), "an entry once a set"
+        assert row.entry_id not in by_set[row.change_set_id], "an entry once a set"
         by_set[row.change_set_id][row.entry_id] = row
-    counted: Counter[str] = Counter()
+    return Books(sets, by_set, len(live))
+
+
+def settle_accounts(ctx: Context, people: list[Editor]) -> Counter[str]:
+    """Every acknowledged save is there once, and nobody wrote over what they had not seen.
+
+    Returns:
+        What happened, counted.
+    """
+    books = open_books(ctx)
+    counted = books.counted()
     for person in people:
         counted += person.counts
         for done, cells in person.saved:
-            assert done.id in known, f"{person.name} was told of a save that is not there"
+            assert done.id in books.by_set, f"{person.name} was told of a save that is not there"
             counted["saves acknowledged"] += 1
             for (entry_id, name), (seen, text) in cells.items():
-                row = by_set[done.id].get(entry_id)
+                row = books.by_set[done.id].get(entry_id)
                 if row is None or row.before["body"].get(name) == row.after["body"].get(name):
                     continue  # somebody had written the very same
                 counted["cells written"] += 1
@@ -214,9 +239,6 @@ def settle_accounts(ctx: Context, people: list[Editor]) -> Counter[str]:
                 assert row.after["body"][name] == text, "what was acknowledged is what is there"
     ids = [done.id for person in people for done, _cells in person.saved]
     assert len(ids) == len(set(ids))
-    counted["change sets"] = len(sets)
-    counted["changes of entries"] = len(rows)
-    counted["entries left"] = len(live)
     return counted
 
 
