@@ -14,7 +14,7 @@ from services.knowledge.history import HistoryFilter
 from services.knowledge.ledger import ChangeSet
 from services.knowledge.sections import SECTIONS, part_at, part_of_entry, pointer, title_of
 from ui import format as form
-from ui import kb_rollback, kb_undo
+from ui import kb_rollback, kb_undo, kb_where
 from ui.kb_entry import show_change
 from ui.tables import on_phone
 
@@ -30,7 +30,6 @@ KINDS = {
 _PAGE, _TEXT, _AUTHOR = "kb_history_page", "kb_history_text", "kb_history_author"
 _KIND, _SECTION = "kb_history_kind", "kb_history_section"
 _SINCE, _UNTIL = "kb_history_since", "kb_history_until"
-_CHOSEN = "kb_history_chosen"
 _FILTERS = (_TEXT, _AUTHOR, _KIND, _SECTION, _SINCE, _UNTIL)
 
 
@@ -48,7 +47,6 @@ def show_all(ctx: Context, actor: Actor) -> None:
         )
         return
     _show_filters(ctx, actor, filtered=not wanted.is_empty)
-    kb_rollback.offer_time(actor)
     if not found.change_sets:
         st.caption("No change fits this search.")
         return
@@ -90,7 +88,6 @@ def _midnight(day: date | None, later: int) -> datetime | None:
 
 def _show_filters(ctx: Context, actor: Actor, *, filtered: bool) -> None:
     with st.container(horizontal=True, vertical_alignment="center", gap="small", key="filters"):
-        phone = on_phone()
         st.text_input(
             "Search the reasons",
             placeholder="Search the reasons",
@@ -99,18 +96,13 @@ def _show_filters(ctx: Context, actor: Actor, *, filtered: bool) -> None:
             max_chars=200,
             key=_TEXT,
             on_change=_first_page,
-            width="stretch" if phone else 210,
+            width=280,
         )
-        if phone:
-            # One row leaves the screen to the list; what is chosen is told on the button.
-            chosen = sum(bool(st.session_state.get(name)) for name in _FILTERS if name != _TEXT)
-            label = f"Filters ({chosen})" if chosen else "Filters"
-            with st.popover(label, icon=":material/filter_alt:", key="kb_history_filters"):
-                _show_choices(ctx, actor)
-                _show_dates()
-        else:
+        # One row leaves the screen to the list; what is chosen is told on the button.
+        chosen = sum(bool(st.session_state.get(name)) for name in _FILTERS if name != _TEXT)
+        label = f"Filters ({chosen})" if chosen else "Filters"
+        with st.popover(label, icon=":material/filter_alt:", key="kb_history_filters"):
             _show_choices(ctx, actor)
-            _show_days()
         if filtered:
             st.button(
                 "Clear",
@@ -120,6 +112,7 @@ def _show_filters(ctx: Context, actor: Actor, *, filtered: bool) -> None:
                 help="Shows every change again.",
                 on_click=_clear,
             )
+        kb_rollback.offer_time(actor)
 
 
 def _show_choices(ctx: Context, actor: Actor) -> None:
@@ -128,6 +121,9 @@ def _show_choices(ctx: Context, actor: Actor) -> None:
     _choice(_KIND, "Any kind", KINDS, "Kind")
     tops = {pointer((one.key,)): one.title for one in SECTIONS}
     _choice(_SECTION, "Any section", tops, "Section")
+    for name, title in ((_SINCE, "From"), (_UNTIL, "To")):
+        st.date_input(title, value=None, format="YYYY-MM-DD", key=name, on_change=_first_page)
+    st.caption(f"Both days count. Days of {form.plain(form.zone_name())}.")
 
 
 def _choice(key: str, everything: str, options: dict[str, str], label: str) -> None:
@@ -138,26 +134,13 @@ def _choice(key: str, everything: str, options: dict[str, str], label: str) -> N
         label_visibility="collapsed",
         key=key,
         on_change=_first_page,
-        width="stretch" if on_phone() else 160,
+        width="stretch",
     )
-
-
-def _show_days() -> None:
-    set_ = st.session_state.get(_SINCE) or st.session_state.get(_UNTIL)
-    label = "Some days" if set_ else "Any time"
-    with st.popover(label, icon=":material/calendar_month:", key="kb_history_days"):
-        _show_dates()
-
-
-def _show_dates() -> None:
-    for name, title in ((_SINCE, "From"), (_UNTIL, "To")):
-        st.date_input(title, value=None, format="YYYY-MM-DD", key=name, on_change=_first_page)
-    st.caption(f"Both days count. Days of {form.plain(form.zone_name())}.")
 
 
 def _first_page() -> None:
     st.session_state[_PAGE] = 1
-    st.session_state.pop(_CHOSEN, None)
+    _let_go()
 
 
 def _clear() -> None:
@@ -190,24 +173,29 @@ def _list(ctx: Context, actor: Actor, sets: tuple[ChangeSet, ...], page: int) ->
     )
     rows = table["selection"]["rows"]
     if rows and rows[0] < len(sets):
-        st.session_state[_CHOSEN] = (name, sets[rows[0]].id)
-        return sets[rows[0]]
-    return _still_chosen(ctx, actor, name)
+        chosen = sets[rows[0]]
+        st.session_state[kb_where.CHANGE_FROM] = name
+        st.session_state[kb_where.CHANGE] = chosen.id
+        return chosen
+    if st.session_state.get(kb_where.CHANGE_FROM) == name:  # chosen here, and let go
+        _let_go()
+    return _still_chosen(ctx, actor)
 
 
-def _still_chosen(ctx: Context, actor: Actor, table: str) -> ChangeSet | None:
-    """What was chosen before somebody saved: the list moves on, and what one reads stays."""
-    before, change_set_id = st.session_state.get(_CHOSEN, ("", ""))
-    if before == table:  # chosen in this very table, and let go
-        del st.session_state[_CHOSEN]
-        return None
-    if not before:
+def _still_chosen(ctx: Context, actor: Actor) -> ChangeSet | None:
+    """What the address names, or was chosen before somebody saved: the list moves on alone."""
+    change_set_id = st.session_state.get(kb_where.CHANGE)
+    if not change_set_id:
         return None
     try:
         return history.change_set(ctx, actor, change_set_id)
     except Invalid:
-        del st.session_state[_CHOSEN]
+        _let_go()
         return None
+
+
+def _let_go() -> None:
+    st.session_state[kb_where.CHANGE] = st.session_state[kb_where.CHANGE_FROM] = ""
 
 
 def _counts(one: ChangeSet) -> str:

@@ -22,8 +22,9 @@ from services.knowledge.sections import SECTIONS, Shape, title_of
 from services.knowledge.shapes import NotImportable
 from ui import dialogs, kb_plan, kb_undo
 from ui import format as form
-from ui.kb_where import HISTORY, TRANSFER, go_to
-from ui.messages import say_after_rerun, show_error, show_problem
+from ui.kb_meanwhile import show_meanwhile
+from ui.kb_where import TRANSFER, go_to, go_to_change
+from ui.messages import say_after_rerun, show_error
 from ui.progress import job_progress, show_failure
 
 _TABLES = [part.pointer for one in SECTIONS for part in one.parts if part.shape is not Shape.TEXT]
@@ -122,7 +123,7 @@ def _show_pending(ctx: Context, actor: Actor, pending: kb_plan.Pending) -> None:
         st.markdown(f"**What importing {name} would do**")
         _choose_part(ctx, actor, pending)
         _choose_mode(ctx, actor, pending)
-        _show_meanwhile(pending)
+        show_meanwhile(pending)
         kb_plan.show(pending)
         _confirm(ctx, actor, pending)
 
@@ -194,31 +195,6 @@ def _choose_mode(ctx: Context, actor: Actor, pending: kb_plan.Pending) -> None:
     kb_plan.forget()
     st.session_state[_PENDING] = kb_plan.Pending(again, pending.data, part=pending.part)
     st.rerun()
-
-
-def _show_meanwhile(pending: kb_plan.Pending) -> None:
-    if not pending.rebased:
-        return
-    told = [
-        f"{form.plain(one.author)}: {one.kind}, {form.plural(one.entries, 'entry', 'entries')}"
-        + (f" ({form.plain(one.reason)})" if one.reason else "")
-        for one in pending.meanwhile
-    ]
-    with st.container(gap="xxsmall"):
-        count = len(pending.other)
-        show_problem(
-            "The knowledge base was changed since the first preview. This is a new one.",
-            f"{form.plural(count, 'item says', 'items say')} something else now: look at "
-            f"{'it' if count == 1 else 'them'} again. What you rejected stays rejected."
-            if count
-            else "Every item still says the same. What you rejected stays rejected.",
-            calm=True,
-            icon=":material/sync:",
-        )
-        for one in told[:5]:
-            st.caption(f":material/person: {one}")
-        if len(told) > 5:
-            st.caption(f"and {len(told) - 5} more changes.")
 
 
 def _confirm(ctx: Context, actor: Actor, pending: kb_plan.Pending) -> None:
@@ -320,11 +296,11 @@ def _show_change_set(actor: Actor, done: ChangeSet) -> None:
             st.caption(form.plain(done.reason))
         with st.container(horizontal=True, gap="small"):
             st.button(
-                "See what changed",
+                "Show the change set",
                 icon=":material/history:",
                 key="kb_import_see",
-                on_click=go_to,
-                kwargs={"view": HISTORY},
+                on_click=go_to_change,
+                args=(done.id,),
             )
             kb_undo.offer(actor, done)
 

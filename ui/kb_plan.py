@@ -17,6 +17,7 @@ from services.knowledge.exchange.choosing import ALL, Choice, taken
 from services.knowledge.exchange.faulty import errors_file
 from services.knowledge.exchange.model import Fault, Origin
 from services.knowledge.exchange.planning import Item, Plan, Sort
+from services.knowledge.searching.folding import fold
 from services.knowledge.sections import part_at, part_of_entry, title_of
 from ui import format as form
 from ui.kb_entry import field_title
@@ -24,7 +25,7 @@ from ui.kb_text import show_difference
 
 PAGE_ITEMS = 25
 
-_FILTER, _PAGE = "kb_plan_filter", "kb_plan_page"
+_FILTER, _PAGE, _FIND = "kb_plan_filter", "kb_plan_page", "kb_plan_find"
 _ALL, _AGAIN, _INVALID = "all", "again", "invalid"
 _TITLES = {
     _AGAIN: "Look again",
@@ -65,6 +66,7 @@ class Pending:
         self.rebased = rebased
         self.part = part  # that a table was read as
         self.turn = 0  # another one draws every tick anew
+        self._said: tuple[str, frozenset[str]] = ("", frozenset())
 
     @property
     def taken(self) -> int:
@@ -81,15 +83,28 @@ class Pending:
                 found[_AGAIN].append(item)
         return {**found, _ALL: self.plan.items}
 
+    def saying(self, name: str, words: str) -> Sequence[Item]:
+        """Items of a filter that say this in their key or a text, before or after."""
+        if not words:
+            return self.found[name]
+        if self._said[0] != words:  # every run of the page asks the same again
+            self._said = (words, frozenset(i.id for i in self.plan.items if _says(i, words)))
+        return [item for item in self.found[name] if item.id in self._said[1]]
+
     def choose(self, choice: Choice) -> None:
         """Take this instead, and draw every tick anew."""
         self.choice = choice
         self.turn += 1
 
 
+def _says(item: Item, words: str) -> bool:
+    sides = (side for cell in item.cells for side in (cell.before, cell.after))
+    return any(words in fold(text) for text in (item.key, *sides) if text)
+
+
 def forget() -> None:
     """Begin at the first page of everything again."""
-    for name in (_FILTER, _PAGE, "kb_import_tables", "kb_import_blanks", "kb_import_part"):
+    for name in (_FILTER, _PAGE, _FIND, "kb_import_tables", "kb_import_blanks", "kb_import_part"):
         st.session_state.pop(name, None)
 
 
@@ -122,11 +137,16 @@ def show(pending: Pending) -> None:
     if chosen == _INVALID:
         _show_faults(plan)
     else:
-        _show_items(pending, pending.found[chosen or names[0]])
+        _show_items(pending, chosen or names[0])
 
 
 def _first_page() -> None:
     st.session_state[_PAGE] = 1
+
+
+def _searched(pending: Pending) -> None:
+    pending.turn += 1  # the ticks go by their number on the page, where others stand now
+    _first_page()
 
 
 def _show_notes(plan: Plan) -> None:
@@ -155,7 +175,25 @@ def _show_pages(total: int) -> None:
 # --- items ---
 
 
-def _show_items(pending: Pending, items: Sequence[Item]) -> None:
+def _show_items(pending: Pending, name: str) -> None:
+    words = ""
+    if len(pending.found[name]) > 1:
+        typed = st.text_input(
+            "Search the changes",
+            placeholder="Search keys and texts",
+            icon=":material/search:",
+            label_visibility="collapsed",
+            max_chars=200,
+            key=_FIND,
+            on_change=_searched,
+            args=(pending,),
+            width=320,
+        )
+        words = fold(typed.strip())
+    items = pending.saying(name, words)
+    if not items:
+        st.caption("No change says this.")
+        return
     accepted = sum(1 for item in items if pending.choice.takes(item))
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         st.caption(
@@ -210,7 +248,9 @@ def _show_item(pending: Pending, item: Item, key: str) -> None:
                 "the order of the file."
             )
         else:
-            _show_cells(pending, item, key)
+            # In line with the label of the tick above, not with its box.
+            with st.container(gap="xxsmall", key=f"kb_cells_{key}"):
+                _show_cells(pending, item, key)
 
 
 def _label(item: Item) -> str:

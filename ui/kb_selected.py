@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import streamlit as st
 
-_STATE = "kb_selected"
+_STATE, _TICKS = "kb_selected", "kb_several"
 
 
 @dataclass
@@ -36,6 +36,13 @@ def generation() -> int:
     """Another number than the table was drawn with: it shows an old choice."""
     held: Selection = st.session_state.setdefault(_STATE, Selection())
     return held.generation
+
+
+def by_ticks(where: str) -> bool:
+    """Whether a phone's list chooses entries, as its switch says; drawn above the list."""
+    # What was chosen elsewhere is seen, and can be taken back, at once.
+    st.session_state.setdefault(_TICKS, bool(ids(where)))
+    return st.toggle("Choose several", key=_TICKS)
 
 
 def choose(where: str, number: int, *, chosen: bool) -> None:

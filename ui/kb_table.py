@@ -138,7 +138,10 @@ def show_rows(ctx: Context, actor: Actor, held: Drafts, part: Part, page: EntryP
         else:
             kb_grid.show_table(part, page.entries, ctx.now(), unpublished)
     with st.container(key="kb_narrow"):
-        show_list(held, page.entries, unpublished)
+        if actor.may(Permission.KB_EDIT) and kb_selected.by_ticks(part.pointer):
+            show_ticks(held, part, page.entries, unpublished)
+        else:
+            show_list(held, page.entries, unpublished)
     if actor.may(Permission.KB_EDIT):
         kb_unsaved.show_problems_of(part, held)
         kb_merge.show_moved_in(ctx, page.entries, held)
@@ -161,6 +164,31 @@ def show_list(held: Drafts, found: tuple[Entry, ...], unpublished: frozenset[int
         on_change=kb_where.choose_from_list,
         width="stretch",
     )
+
+
+def show_ticks(
+    held: Drafts, part: Part, found: tuple[Entry, ...], unpublished: frozenset[int]
+) -> None:
+    """The same list, to choose those that are changed together."""
+    chosen = kb_selected.ids(part.pointer)
+    for entry in found:
+        key, cells = held.shown(entry)
+        name = f"kb_tick_{entry.id}"
+        st.session_state[name] = entry.id in chosen
+        with st.container(gap=None, key=f"kb_ticked_{entry.id}"):
+            st.checkbox(
+                form.plain(key) or "no key",
+                key=name,
+                on_change=_tick,
+                args=(held, part.pointer, entry.id),
+                width="stretch",
+            )
+            st.caption(_beginning(cells, entry.id in unpublished, entry.id in held.entries))
+
+
+def _tick(held: Drafts, where: str, number: int) -> None:
+    kb_grid.fold(held)
+    kb_selected.put(where, kb_selected.ids(where) ^ {number})
 
 
 def _beginning(cells: dict[str, str], unpublished: bool, unsaved: bool) -> str:

@@ -11,6 +11,8 @@ from services.knowledge.sections import Shape, part_of_entry, path_of, pointer
 
 VIEW, SECTION, PART, FIND = "view", "section", "part", "find"
 AUTHOR, SINCE, UNTIL, ONLY = "by", "since", "until", "only"
+CHANGE, CHANGE_FROM = "change", "kb_change_from"
+"""The change set that is open in the history, and the table it was chosen in."""
 UNPUBLISHED, FINDINGS = "unpublished", "findings"
 """What `ONLY` may hold."""
 PAGE, CHOICE, LIST = "kb_page", "kb_open", "kb_list"
@@ -21,7 +23,7 @@ QUALITY, TRY, RELEASES, TRANSFER = "quality", "try", "releases", "transfer"
 """The views of the page."""
 
 _NEXT = "kb_next"
-_WORDS = (VIEW, SECTION, PART, FIND, AUTHOR)
+_WORDS = (VIEW, SECTION, PART, FIND, AUTHOR, CHANGE)
 _DAYS = (SINCE, UNTIL)
 _MAX_WORD = 400
 
@@ -57,7 +59,7 @@ def keep() -> None:
     """Write the place into the address, so that it can be sent to a colleague."""
     for name in (*_WORDS, *_DAYS, ONLY):
         value = _token(st.session_state.get(name))
-        if value:
+        if value and (name != CHANGE or st.session_state[VIEW] == HISTORY):
             st.query_params[name] = value
         elif name in st.query_params:
             del st.query_params[name]
@@ -77,6 +79,12 @@ def without_filters() -> dict[str, Any]:
 def go_to(view: str = SECTIONS, section: str = "") -> None:
     """Be somewhere else on the next run: a widget that is drawn can't be set any more."""
     st.session_state[_NEXT] = {VIEW: view, SECTION: section, PART: "", **without_filters()}
+
+
+def go_to_change(change_set_id: str) -> None:
+    """Be at one change set in the history on the next run."""
+    go_to(view=HISTORY)
+    st.session_state[_NEXT] |= {CHANGE: change_set_id, CHANGE_FROM: ""}
 
 
 def go_to_entry(section: str, key: str, entry_id: int) -> None:

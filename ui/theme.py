@@ -72,6 +72,8 @@ button[kind="tertiary"]:hover, button[kind="tertiary"]:active {{ color: {accent}
 }}
 @media (min-width: 641px) {{ .st-key-kb_narrow {{ display: none; }} }}
 .st-key-kb_narrow label {{ padding-top: 0.35rem; }}
+[class*="st-key-kb_cells_"],
+[class*="st-key-kb_ticked_"] [data-testid="stCaptionContainer"] {{ padding-left: 1.6rem; }}
 .st-key-remove button:not(:disabled) {{
   background: {danger}; border-color: {danger}; color: #FFFFFF;
 }}

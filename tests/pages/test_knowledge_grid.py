@@ -254,3 +254,18 @@ def test_a_search_over_all_sections_opens_what_it_finds(ctx, desk):
         page.button(key="kb_hit_open_0").click().run()
         assert "Advice for one colour" in said(page)
         assert "1 entry found" in said(page)
+
+
+def test_a_phones_list_chooses_entries_that_the_table_then_shows_as_chosen_too(ctx, app):
+    navy, rust = (named(ctx, system_actor(), COLOURS, key) for key in ("navy", "rust"))
+    app.toggle(key="kb_several").set_value(True).run()
+    app.checkbox(key=f"kb_tick_{navy.id}").check().run()
+    app.checkbox(key=f"kb_tick_{rust.id}").check().run()
+    assert "2 entries chosen" in said(app)
+    held = app.session_state["kb_grid"]
+    chosen = {n for n, row in zip(held.ids, held.rows, strict=True) if row["select"]}
+    assert chosen == {navy.id, rust.id}
+    app.checkbox(key=f"kb_tick_{navy.id}").uncheck().run()
+    app.button(key="kb_bulk_delete").click().run()
+    app.button(key="kb_bulk_do").click().run()
+    assert "rust" not in colours(ctx) and "navy" in colours(ctx)

@@ -13,7 +13,7 @@ from services.knowledge.document import canonical
 from services.knowledge.exchange import job
 from services.knowledge.writing import to_module
 from tests.knowledge_base import COLOURS, load, named, small_kb
-from tests.pages.people import browser_with, knowledge_desk, open_app, said, token_of
+from tests.pages.people import browser_with, knowledge_desk, open_alone, open_app, said, token_of
 
 NEW = b'{"dress_codes": {"casual": "Relaxed."}}'
 
@@ -152,7 +152,7 @@ def test_an_import_that_comes_too_late_tells_who_was_faster_and_keeps_the_ticks(
     click(app, "kb_import_do")
     assert "changed since this preview" in messages(app)
     click(app, "kb_import_again")
-    assert "Zoe: edit, 1 entry (spring)" in messages(app)
+    assert "Zoe: Edit, 1 entry (spring)" in [button.label for button in app.button]
     assert filters(app).options[0] == "Look again (1)"
     click(app, "kb_import_do")
     held = entries.document(ctx.shop)["color_matching"]["by_color"]
@@ -231,3 +231,58 @@ def test_blank_cells_empty_a_text_only_when_that_is_ticked(ctx, editor_app):
     linen = entries.document(ctx.shop)["fabric_guide"]["linen"]
     assert (linen["description"], linen["care"]) == ("", "Cold.")
     assert linen["best_for"] == "Summer"
+
+
+def test_the_change_set_of_an_import_is_one_click_away_and_keeps_its_address(ctx, editor_app):
+    app = upload(editor_app, "kb.json", NEW)
+    click(app, "kb_import_do")
+    done = history.recent(ctx, system_actor()).change_sets[0]
+    write(ctx, "navy", "Saved since.")
+    click(app, "kb_import_see")
+    assert app.query_params["view"] == "history" and app.query_params["change"] == done.id
+    assert app.button(key=f"kb_undo_{done.id}") and "Import by Editor" in said(app)
+    app.segmented_control(key="view").set_value("transfer").run()
+    assert "change" not in app.query_params
+
+
+def test_an_address_names_a_change_set_and_one_that_is_not_there_names_nothing(ctx, desk):
+    write(ctx, "navy", "First of two.")
+    first = history.recent(ctx, system_actor()).change_sets[0]
+    write(ctx, "navy", "Second of two.")
+    with browser_with(token_of("editor")):
+        app = open_alone("knowledge", view="history", change=first.id)
+        assert app.button(key=f"kb_undo_{first.id}")
+        app = open_alone("knowledge", view="history", change="<script>")
+    assert not [one for one in app.button if (one.key or "").startswith("kb_undo_")]
+    assert "change" not in app.query_params
+
+
+def test_what_others_changed_since_a_preview_opens_in_the_history_and_the_preview_stays(
+    ctx, editor_app
+):
+    app = upload(editor_app, "kb.json", NEW)
+    write(ctx, "navy", "Theirs.")
+    theirs = history.recent(ctx, system_actor()).change_sets[0]
+    click(app, "kb_import_do")
+    click(app, "kb_import_again")
+    click(app, f"kb_meanwhile_{theirs.id}")
+    assert app.query_params["change"] == theirs.id and "Edit by Zoe" in said(app)
+    app.segmented_control(key="view").set_value("transfer").run()
+    click(app, "kb_import_do")
+    assert entries.document(ctx.shop)["dress_codes"] == {"casual": "Relaxed."}
+
+
+def test_the_changes_are_searched_by_key_and_text_and_only_those_are_rejected(ctx, editor_app):
+    file = {"occasions": {f"day_{number}": f"Text {number}." for number in range(60)}}
+    file["occasions"]["day_7"] = "Crème and sand."
+    app = upload(editor_app, "kb.json", canonical(file))
+    app.text_input(key="kb_plan_find").set_value(" CREME ").run()
+    assert [box.label for box in ticks(app)] == ["Occasions / **day\\_7**"]
+    click(app, "kb_plan_reject")
+    app.text_input(key="kb_plan_find").set_value("day_5").run()
+    assert len(ticks(app)) == 11 and all(box.value for box in ticks(app))
+    app.text_input(key="kb_plan_find").set_value("<script>").run()
+    assert not ticks(app) and "No change says this" in said(app)
+    app.text_input(key="kb_plan_find").set_value("").run()
+    click(app, "kb_import_do")
+    assert len(entries.document(ctx.shop)["occasions"]) == 59 + len(small_kb()["occasions"])
