@@ -75,6 +75,8 @@ entries = Table(
     UniqueConstraint("section", "key"),
     Index("ix_kb_entries_skeleton", "section", "skeleton"),
     Index("ix_kb_entries_order", "section", "position", "id"),
+    # How many each section has, and who changed it last, without reading the texts.
+    Index("ix_kb_entries_changed", "section", "updated_at", "updated_by", "kind"),
     sqlite_autoincrement=True,  # an id is never given twice: history refers to it
 )
 

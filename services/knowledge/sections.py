@@ -78,7 +78,7 @@ class Section:
 
 def pointer(path: Iterable[str]) -> str:
     """A path of keys as an RFC 6901 pointer; the root is the empty text."""
-    return "".join("/" + key.replace("~", "~0").replace("/", "~1") for key in path)
+    return "".join(["/" + key.replace("~", "~0").replace("/", "~1") for key in path])
 
 
 def path_of(where: str) -> tuple[str, ...]:

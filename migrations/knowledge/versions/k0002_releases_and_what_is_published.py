@@ -33,6 +33,9 @@ def upgrade() -> None:
     )
     op.create_index('ix_kb_entries_skeleton', 'kb_entries', ['section', 'skeleton'])
     op.create_index('ix_kb_entries_order', 'kb_entries', ['section', 'position', 'id'])
+    op.create_index(
+        'ix_kb_entries_changed', 'kb_entries', ['section', 'updated_at', 'updated_by', 'kind']
+    )
     for name in ('added', 'edited', 'deleted'):
         op.add_column(
             'kb_change_sets', sa.Column(name, sa.Integer(), nullable=False, server_default='0')
@@ -225,6 +228,7 @@ def downgrade() -> None:
     op.execute('ALTER TABLE kb_change_sets DROP COLUMN number')
     for name in ('added', 'edited', 'deleted'):
         op.execute(f'ALTER TABLE kb_change_sets DROP COLUMN {name}')
+    op.drop_index('ix_kb_entries_changed', 'kb_entries')
     op.drop_index('ix_kb_entries_order', 'kb_entries')
     op.drop_index('ix_kb_entries_skeleton', 'kb_entries')
     op.execute('ALTER TABLE kb_entries DROP COLUMN digest')
