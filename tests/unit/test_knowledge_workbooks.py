@@ -247,6 +247,7 @@ HOSTILE: dict[str, tuple[Callable[[], bytes], str]] = {
         ),
         "unfolds",
     ),
+    "a tag without end": (lambda: _bomb(b'<row a="', b"x" * 1000, 4000), "unfolds"),
     "cells far to the right": (
         lambda: _bomb(b"", b'<row><c r="XFD1"><v>1</v></c></row>', 3000),
         "unfolds",

@@ -31,9 +31,9 @@ MAX_ROWS = 1_048_576
 MAX_COLUMNS = 16_384
 
 _MAX_MEMBERS = 10_000
-_MAX_STRINGS = 2_000_000
+_MAX_STRINGS = 1_200_000
 _MAX_SHARED = 4_000_000  # characters of formulas that cells share, for each of the cells
-_LONGEST = 1_000_000  # text in XML; Excel's own are at most 32,767 characters
+_LONGEST = 1_000_000  # text or tag in XML; Excel's own texts are at most 32,767 characters
 _DEEPEST = 50
 _CHUNK = 1 << 16
 
@@ -162,7 +162,7 @@ class _Part:
         self._is_new = True
         self._root = ""
         self._is_unread = _UNREAD.match(member) is not None
-        self._depth = self._at_once = self._length = self._row = 0
+        self._fed = self._depth = self._at_once = self._length = self._row = 0
         self._column = -1
         self._parser = parser = expat.ParserCreate(namespace_separator=" ")
         parser.buffer_text = True
@@ -183,6 +183,10 @@ class _Part:
                 place = f"{expat.ErrorString(error.code)} in {self._member[:80]}"
                 raise damaged(place) from None
             return False  # drawings of old programs are no XML, and are not read
+        # The parser begins an unfinished tag anew with each chunk.
+        self._fed += len(chunk)
+        if self._fed - self._parser.CurrentByteIndex > _LONGEST + _CHUNK:
+            raise too_much()
         return True
 
     def _start(self, name: str, facts: dict[str, str]) -> None:
