@@ -14,7 +14,8 @@ import pytest
 from services.core import audit
 from services.core.context import open_context
 from services.core.settings import PROJECT_ROOT
-from services.knowledge.reading import read_json, read_module
+from services.knowledge.json_reading import read_json
+from services.knowledge.reading import read_module
 from services.knowledge.relay import relay
 from services.knowledge.releasing import activating, releases, standing
 from services.knowledge.releasing.model import FolderState

@@ -28,7 +28,8 @@ from services.knowledge.exchange.table_writing import one_table, sheets
 from services.knowledge.exchange.xlsx_sheets import read_xlsx
 from services.knowledge.exchange.xlsx_writing import write_xlsx
 from services.knowledge.exchange.yaml_files import read_yaml, write_yaml
-from services.knowledge.reading import MAX_BYTES, read_json, read_module
+from services.knowledge.json_reading import read_json
+from services.knowledge.reading import MAX_BYTES, read_module
 from services.knowledge.sections import pointer
 from services.knowledge.shapes import NotImportable
 from services.knowledge.writing import to_module

@@ -28,7 +28,7 @@ from services.knowledge.exchange.cells import (
 from services.knowledge.exchange.checking import Wrong
 from services.knowledge.exchange.gathering import Found, Gathering
 from services.knowledge.exchange.model import Origin
-from services.knowledge.reading import json_value
+from services.knowledge.json_reading import json_value
 from services.knowledge.sections import Part, Shape, part_at, path_of, pointer, title_of
 from services.knowledge.shapes import NotImportable
 from services.knowledge.validation import MAX_POINTER

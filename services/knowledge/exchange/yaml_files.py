@@ -13,7 +13,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from services.knowledge.reading import MAX_DEPTH
+from services.knowledge.json_reading import MAX_DEPTH
 from services.knowledge.shapes import NotImportable, place
 
 MAX_PIECES = 4_000_000

@@ -19,7 +19,8 @@ from services.core.context import Context
 from services.core.databases import read_shop
 from services.core.errors import DeskError
 from services.knowledge.document import canonical
-from services.knowledge.reading import read_json, read_module
+from services.knowledge.json_reading import read_json
+from services.knowledge.reading import read_module
 from services.knowledge.releasing import git
 from services.knowledge.releasing.folder import JSON, MODULE, Contents, Unusable, read_contents
 from services.knowledge.releasing.holding import holds
