@@ -115,9 +115,7 @@ class Gathering:
                     )
                 continue
             rows.append(
-                ReadRow(
-                    section, one.key, one.kind, one.body, positions[section], one.at, one.blank
-                )
+                ReadRow(section, one.key, one.kind, one.body, positions[section], one.at, one.blank)
             )
             positions[section] += 1
         declared = [one for one in self._declared if self._verdict(one, leaves, groups) is None]
