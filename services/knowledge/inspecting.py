@@ -1,7 +1,7 @@
 """Look at the whole knowledge base: what is wrong in it, and what is missing.
 
 All checks run once for a state: another revision, another day, other categories of products.
-Where there is much to look at, they run in a thread of their own, and until they are done
+Where there is much to look at, they run in a process of their own, and until they are done
 what they found before is shown, and said to be older.
 """
 
@@ -21,7 +21,8 @@ from services.core.access import Actor, Permission, require
 from services.core.context import Context
 from services.core.databases import read_shop
 from services.core.errors import Broken
-from services.knowledge import dismissing
+from services.knowledge import aside, dismissing
+from services.knowledge.aside import Looked
 from services.knowledge.dismissing import Dismissed
 from services.knowledge.entries import everything, everything_calmly
 from services.knowledge.quality import Completeness, Facts, Finding, completeness, findings
@@ -72,7 +73,7 @@ def report(ctx: Context, actor: Actor) -> Report:
 
     Raises:
         Denied: without `kb.view`.
-        Broken: a check met a bug in a thread of its own.
+        Broken: a check met a bug in a process of its own.
     """
     require(actor, Permission.KB_VIEW)
     with read_shop(ctx) as connection:
@@ -108,17 +109,24 @@ def refresh(ctx: Context) -> None:
         state = _state(ctx, connection)
         if _found_before(ctx).state == state:
             return
-    alike = meaning.alike(ctx, state.revision)
-    facts = Facts(list(everything_calmly(ctx)), ctx.now(), state.categories, alike)
-    with read_shop(ctx) as connection:
-        # Of two states at once: better than nothing, and never taken for one of them.
-        sure = state if revision(connection) == state.revision else replace(state, revision="")
     try:
-        _keep(ctx, sure, facts)
+        _keep(ctx, state, _looked(ctx, state))
     except Exception:
         with _guard:
             _failed[path_of_index(ctx)] = state
         raise
+
+
+def _looked(ctx: Context, state: _State) -> Looked:
+    if not state.meaning:
+        return aside.look(ctx, state.categories)
+    # What is alike by meaning is known to this process alone.
+    alike = meaning.alike(ctx, state.revision)
+    facts = Facts(list(everything_calmly(ctx)), ctx.now(), state.categories, alike)
+    with read_shop(ctx) as connection:
+        now = revision(connection)
+    sure = now if now == state.revision else ""
+    return Looked(sure, findings(facts), completeness(facts))
 
 
 def wait(ctx: Context, at_most: timedelta) -> bool:
@@ -151,7 +159,9 @@ def _checked(ctx: Context, connection: Connection) -> tuple[_Checked, bool]:
         )
     count = connection.scalar(select(func.count()).select_from(entries_table)) or 0
     if count <= MUCH:
-        return _keep(ctx, state, _facts(ctx, connection, state)), True
+        facts = _facts(ctx, connection, state)
+        found = Looked(state.revision, findings(facts), completeness(facts))
+        return _keep(ctx, state, found), True
     _leave_to_a_thread(ctx)
     return before, False
 
@@ -172,8 +182,10 @@ def _facts(ctx: Context, connection: Connection, state: _State) -> Facts:
     return Facts(everything(connection), ctx.now(), state.categories, alike)
 
 
-def _keep(ctx: Context, state: _State, facts: Facts) -> _Checked:
-    checked = _Checked(state, findings(facts), completeness(facts))
+def _keep(ctx: Context, state: _State, found: Looked) -> _Checked:
+    # Of two states at once: better than nothing, and never taken for one of them.
+    seen = replace(state, revision=found.revision)
+    checked = _Checked(seen, found.findings, found.completeness)
     with _guard:
         _known[path_of_index(ctx)] = checked
         _known.move_to_end(path_of_index(ctx))

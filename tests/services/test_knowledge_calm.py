@@ -8,7 +8,7 @@ import pytest
 
 from db.engine import write
 from services.core.databases import read_shop
-from services.knowledge import changes, entries, inspecting, state, trying
+from services.knowledge import aside, changes, entries, inspecting, state, trying
 from services.knowledge.searching import index
 from tests.knowledge_base import load
 
@@ -35,15 +35,18 @@ def test_whoever_reads_everything_calmly_holds_up_nobody_who_saves(calm, editor)
 
 
 def test_checks_during_which_somebody_saved_are_not_taken_for_that_state(calm, editor, monkeypatch):
-    real = inspecting.everything_calmly
+    real = aside.everything_calmly
 
     def disturbed(ctx):
         yield from real(ctx)
         _save(ctx, editor, "Saved while the checks read.")
 
-    monkeypatch.setattr(inspecting, "everything_calmly", disturbed)
+    monkeypatch.setattr(aside, "everything_calmly", disturbed)
+    asked = {"now": calm.now().isoformat(), "categories": []}
+    assert aside.answer(calm, asked)["revision"] == ""
+    told = aside.Looked("", (), ())
+    monkeypatch.setattr(aside, "look", lambda _ctx, _categories: told)
     inspecting.refresh(calm)
-    monkeypatch.setattr(inspecting, "everything_calmly", real)
     monkeypatch.setattr(inspecting, "MUCH", 0)
     with read_shop(calm) as connection:
         assert not inspecting._checked(calm, connection)[1]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from dataclasses import replace
 from datetime import timedelta
 
@@ -178,19 +179,21 @@ def test_of_much_the_last_findings_are_shown_until_the_checks_are_done(
     }
 
 
-def test_a_check_that_fails_in_its_thread_is_said_and_not_run_again_until_something_is_saved(
+def test_checks_that_fail_in_their_process_are_said_and_not_run_again_until_something_is_saved(
     ctx, shop, editor, monkeypatch
 ):
     load(ctx, DOCUMENT)
     monkeypatch.setattr(inspecting, "MUCH", 2)
     runs = []
 
-    def broken(_facts):
+    real = subprocess.run
+
+    def broken(command, **more):
         runs.append(1)
-        raise ZeroDivisionError
+        return real(command, **{**more, "input": b"no question"})
 
     with monkeypatch.context() as patch:
-        patch.setattr(inspecting, "findings", broken)
+        patch.setattr(subprocess, "run", broken)
         inspecting.report(ctx, editor)
         inspecting.wait(ctx, timedelta(seconds=30))
         for _ in range(2):
