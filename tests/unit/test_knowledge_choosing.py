@@ -126,6 +126,15 @@ def test_exactly_the_accepted_cells_change_and_nothing_else(base, file, mode, da
             assert allowed[place] == now.get(place)
 
 
+def test_what_lies_in_a_group_that_becomes_a_value_goes_with_it_whatever_was_ticked():
+    current = entries_of({"occasions": {"gala": "Long and dark."}})
+    file = file_of({"occasions": None}, [])
+    plan, ground = worked_out(current, "r", file, Options(Mode.MERGE, None))
+    (inner,) = (item.id for item in plan.items if item.goes_with)
+    rows = after(current, chosen(plan, ground, Choice(frozenset({inner}))))
+    assert from_rows(rows) == {"occasions": None}
+
+
 @settings(max_examples=200)
 @given(BASES, BASES, MODES, st.data())
 def test_with_everything_accepted_it_is_the_difference_itself(base, file, mode, data):

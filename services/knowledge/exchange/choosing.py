@@ -97,10 +97,10 @@ def taken(plan: Plan, choice: Choice) -> tuple[Item, ...]:
 
 
 def _is_taken(plan: Plan, choice: Choice, item: Item) -> bool:
-    if not choice.takes(item):
-        return False
     holder = plan.by_id.get(item.goes_with) if item.goes_with else None
-    return holder is None or _is_taken(plan, choice, holder)
+    # What lies in something that becomes of another kind has no lot of its own: nothing can
+    # stay in a text.
+    return choice.takes(item) if holder is None else _is_taken(plan, choice, holder)
 
 
 def carried_over(choice: Choice, before: Plan, after: Plan) -> CarriedOver:
