@@ -136,8 +136,9 @@ def _folder_words(folder: Folder, found: Status, newest: Activation | None) -> N
         st.caption("Releases are kept here, and the shop goes on with the module it has.")
         return
     if folder.state is FolderState.CURRENT:
-        commit = f", commit `{newest.commit[:9]}`" if newest and newest.commit else ""
-        st.markdown(f":green[:material/check_circle:] {where} holds it{commit}.")
+        # A sign after the code would stand apart from it.
+        commit = f", commit `{newest.commit[:9]}`" if newest and newest.commit else "."
+        st.markdown(f":green[:material/check_circle:] {where} holds it{commit}")
     elif folder.state is FolderState.BEHIND and found.release is None:
         st.markdown(f":gray[:material/folder:] {where} gets the first release.")
     elif folder.state is FolderState.BEHIND:
