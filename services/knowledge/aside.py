@@ -10,6 +10,7 @@ import json
 import os
 import subprocess
 import sys
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
@@ -97,7 +98,9 @@ def main() -> None:
         told = answer(ctx, asked)
     finally:
         ctx.close()
-    sys.stdout.write(json.dumps(told))
+    with suppress(BrokenPipeError):  # the desk that asked may have ended meanwhile
+        sys.stdout.write(json.dumps(told))
+        sys.stdout.flush()
 
 
 if __name__ == "__main__":
