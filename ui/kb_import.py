@@ -14,7 +14,6 @@ from services.core.errors import Conflict, DeskError
 from services.knowledge.comparing import Mode
 from services.knowledge.exchange import applying, job
 from services.knowledge.exchange.cells import SECTION
-from services.knowledge.exchange.formats import MAX_BYTES
 from services.knowledge.exchange.model import Format
 from services.knowledge.exchange.planning import Options
 from services.knowledge.ledger import ChangeSet
@@ -107,7 +106,6 @@ def _choose_file(ctx: Context, actor: Actor) -> None:
         "A file of the knowledge base: Python module, JSON, YAML, CSV or Excel",
         type=[one.value for one in Format],
         key=f"kb_upload_{st.session_state.get('kb_upload_turn', 0)}",
-        max_upload_size=MAX_BYTES // 1_000_000,
         help="A file is read, never run. You see what would change before it does.",
     )
     if upload is not None:

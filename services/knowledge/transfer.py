@@ -19,6 +19,7 @@ from services.knowledge.entries import document, everything
 from services.knowledge.ledger import ChangeSet, Ledger
 from services.knowledge.reading import MAX_BYTES, read_file
 from services.knowledge.relay import relay
+from services.knowledge.releasing.published import current_release
 from services.knowledge.state import once_a_revision
 
 
@@ -58,6 +59,9 @@ def restore_document(
 def find_shop_module(ctx: Context) -> ShopModule | None:
     """The shop's own `utils/fashion_kb.py`, when there is one; read, never run.
 
+    None also where releases are written to it: it holds what was published from here, and
+    what somebody changed in it by hand is told with the releases.
+
     `differs` says whether it holds anything that the knowledge base does not say the same.
     """
     path = ctx.settings.shop_kb_module
@@ -73,6 +77,8 @@ def find_shop_module(ctx: Context) -> ShopModule | None:
         )
         return ShopModule(str(path), b"", 0, True, problem)
     with read_shop(ctx) as connection:
+        if path.parent == ctx.settings.publish_dir and current_release(connection) is not None:
+            return None
         # Asked with every page: read and compared once for what both are.
         name = f"the shop's module {hashlib.sha256(data).hexdigest()}"
         told = once_a_revision(connection, name, lambda: _compared(connection, path.name, data))

@@ -7,6 +7,7 @@ import json
 import pytest
 
 from services.core.errors import Conflict
+from services.knowledge import transfer
 from services.knowledge.changes import Delete, save
 from services.knowledge.reading import read_module
 from services.knowledge.releasing import activating, folder, releases, standing
@@ -53,6 +54,15 @@ def test_a_hand_edit_is_offered_for_import_and_not_written_over(ctx, shop, edito
             attempt()
     assert (place / MODULE).read_bytes() == edited
     assert releases.recent(ctx, editor).total == 1
+
+
+def test_what_was_published_from_here_is_not_offered_as_the_shops_own(ctx, shop, editor, place):
+    load(ctx)
+    (place / MODULE).write_bytes(SHOPS_OWN)
+    assert transfer.find_shop_module(ctx).differs
+    publish(ctx, editor, over_hand_edits=True)
+    say(ctx, editor, "Rust likes tan.", "rust")
+    assert transfer.find_shop_module(ctx) is None
 
 
 def test_a_hand_edit_is_written_over_when_somebody_says_so_and_the_reason_tells(
